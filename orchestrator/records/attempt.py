@@ -1,0 +1,83 @@
+"""An Attempt: what the control plane hands to the worker plane, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from orchestrator.records.base import Record
+from orchestrator.records.report import Phase
+from orchestrator.records.states import JobState, Reason
+from orchestrator.specs import FineTune
+
+REPORT_TOKEN_VARIABLE = "ORCHESTRATOR_REPORT_TOKEN"
+"""Environment variable of the per-attempt token: secrets are never in a file or an argument."""
+
+
+class CheckpointRef(Record):
+    """A complete checkpoint in the store: `.checkpoints/<job>/a<attempt>/step-<step>/`."""
+
+    attempt: int
+    step: int
+    world_size: int
+
+
+class Identity(Record):
+    """What makes two runs the same run."""
+
+    run: str = Field(description="sha256 over the identity, hex.")
+    data: dict[str, str] = Field(description="domain/split -> sha256 of its rows' sources, hex.")
+    base: str = Field(description="sha256 of the base model's files, hex, or the hub's commit.")
+    recipe: str = Field(description="Version of the training recipe; a new one trains anew.")
+
+
+class Launch(Record):
+    """Everything one Attempt needs; written to a file the worker's main is started with."""
+
+    job: str
+    attempt: int
+    spec: FineTune = Field(description="The resolved spec: nothing the worker needs is absent.")
+    written: str = Field(description="The spec's text as the user wrote it, for the lineage.")
+    identity: Identity
+    store: str = Field(description="URL of the object store.")
+    base_path: str = Field(description="Local folder of the base model on the node of the launch.")
+    resume: tuple[CheckpointRef, ...] = Field(
+        default=(), description="Checkpoints to resume from, best first; the next is used if one is damaged."
+    )
+    report_url: str | None = Field(default=None, description="Where Reports are posted; absent: nowhere.")
+    scratch: str = Field(description="Local folder for what may be lost.")
+    submitted_at: float = Field(description="Seconds since the epoch.")
+    seconds: dict[Phase, float] = Field(default_factory=dict, description="Phases already spent.")
+    git_commit: str | None = None
+
+
+class SelectionOutcome(Record):
+    """Which weights were published and why."""
+
+    metric: str | None = None
+    mode: str | None = None
+    value: float | None = None
+    step: int | None = None
+    last: bool = False
+
+
+class Outcome(Record):
+    """How an Attempt ended; `outcome.json` in the store is the truth, a Report only a hint."""
+
+    job: str
+    attempt: int
+    state: JobState
+    reason: Reason
+    message: str | None = None
+    hint: str | None = None
+    resumed_from_step: int | None = None
+    step: int | None = Field(default=None, description="Last optimizer step taken.")
+    checkpoint_step: int | None = Field(default=None, description="Newest complete checkpoint.")
+    model: str | None = Field(default=None, description="name@N")
+    url: str | None = None
+    metrics: dict[str, dict[str, Any]] = Field(default_factory=dict, description="domain -> metrics on test.")
+    before: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    selection: SelectionOutcome | None = None
+    seconds: dict[Phase, float] = Field(default_factory=dict)
+    rank: int | None = Field(default=None, description="The first rank that failed.")

@@ -1,0 +1,58 @@
+"""What workers and the control plane say to each other.
+
+Reports go up as fast hints; Directives come back as their answers. Nothing that must not be lost
+travels only here: the object store has it too.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from orchestrator.records.base import Record
+
+
+class Phase(StrEnum):
+    """Where an Attempt is; also the keys of `seconds` in an Outcome, in this order."""
+
+    PLAN = "plan"
+    LAUNCH = "launch"  # the cluster and the job's driver come up
+    IMPORT = "import"  # the gang forms and imports its libraries
+    LOAD = "load"  # data and base model
+    EVALUATE_BEFORE = "evaluate_before"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    PUBLISH = "publish"
+
+
+class Report(Record):
+    """A progress message of one rank. `sequence` grows by one within (attempt, rank)."""
+
+    job: str
+    attempt: int
+    rank: int
+    sequence: int
+    time: float = Field(description="Seconds since the epoch on the worker's clock.")
+    phase: Phase
+    step: int | None = None
+    max_steps: int | None = None
+    epoch: float | None = None
+    metrics: dict[str, float] = Field(
+        default_factory=dict,
+        description="loss, grad_norm, learning_rate, samples_per_second, tokens_per_second, <domain>/<metric> …",
+    )
+    checkpoint_step: int | None = Field(default=None, description="Newest step committed so far.")
+    message: str | None = Field(default=None, description="One line for a person.")
+
+
+class Action(StrEnum):
+    CONTINUE = "continue"
+    SAVE_AND_STOP = "save_and_stop"
+    DUMP_STACKS = "dump_stacks"
+
+
+class Directive(Record):
+    """The control plane's answer to a Report."""
+
+    action: Action = Action.CONTINUE

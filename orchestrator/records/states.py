@@ -1,0 +1,65 @@
+"""States, reasons, and the one transition table of Jobs.
+
+States are few because code branches on them; reasons are many because people read them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    QUEUED = "QUEUED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"  # still holds its quota
+    SUSPENDED = "SUSPENDED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def is_terminal(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Reason(StrEnum):
+    """Why a job is in its state."""
+
+    SUBMITTED = "Submitted"
+    LAUNCHED = "Launched"
+    TRAINING = "Training"
+    COMPLETED = "Completed"
+    INTERRUPTED = "Interrupted"  # the user asked for it; a checkpoint was saved where one could be
+    USER_ERROR = "UserError"  # the spec or its data; trying again cannot help
+    OUT_OF_MEMORY = "OutOfMemory"
+    DISK_FULL = "DiskFull"
+    STORE_UNAVAILABLE = "StoreUnavailable"
+    STORE_DENIED = "StoreDenied"
+    WORKER_LOST = "WorkerLost"
+    LAUNCH_FAILED = "LaunchFailed"
+    NO_OUTCOME = "NoOutcome"  # the attempt ended without saying how
+    DIVERGED = "Diverged"  # the loss became NaN or infinite
+    UNKNOWN = "Unknown"
+
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.STARTING, JobState.SUSPENDED, JobState.CANCELLED, JobState.FAILED}),
+    JobState.STARTING: frozenset(
+        {JobState.RUNNING, JobState.STOPPING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED}
+    ),
+    JobState.RUNNING: frozenset(
+        {JobState.STOPPING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED}
+    ),
+    JobState.STOPPING: frozenset(
+        {JobState.SUSPENDED, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.SUSPENDED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+    JobState.SUCCEEDED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+def may_follow(before: JobState, after: JobState) -> bool:
+    return after in TRANSITIONS[before]

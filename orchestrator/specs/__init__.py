@@ -1,0 +1,48 @@
+"""What a user may write. Pure pydantic models; nothing heavy is imported here."""
+
+from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split
+from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
+from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
+from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.task import DEFAULT_COLUMNS, TaskSpec, TextClassification
+from orchestrator.specs.training import (
+    METRICS_TO_MINIMIZE,
+    CheckpointSpec,
+    EarlyStopping,
+    EngineSpec,
+    EvaluationSpec,
+    OutputSpec,
+    ResourcesSpec,
+    SchedulingSpec,
+    SelectionSpec,
+    TrainingSpec,
+)
+
+__all__ = [
+    "API_VERSION",
+    "DEFAULT_COLUMNS",
+    "METRICS_TO_MINIMIZE",
+    "SPLITS",
+    "CheckpointSpec",
+    "DataSpec",
+    "Domain",
+    "EarlyStopping",
+    "EngineSpec",
+    "EvaluationSpec",
+    "FineTune",
+    "FineTuneSpec",
+    "FreezeMethod",
+    "FullMethod",
+    "Metadata",
+    "MethodSpec",
+    "ModelSpec",
+    "OutputSpec",
+    "ResourcesSpec",
+    "SchedulingSpec",
+    "SelectionSpec",
+    "Source",
+    "Split",
+    "TaskSpec",
+    "TextClassification",
+    "TrainingSpec",
+]

@@ -1,0 +1,88 @@
+"""Domains, their splits and the sources of each split."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from orchestrator.specs.base import DomainName, SpecModel
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+class Source(SpecModel):
+    """Where rows come from: files by `path`, or a hub data set by `hub`."""
+
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A file, folder or glob (relative to the spec's file), or an s3://, gs:// or az:// URL.",
+    )
+    hub: str | None = Field(
+        default=None, min_length=1, description="A hub data set, org/name, instead of a path."
+    )
+    config: str | None = Field(default=None, description="Configuration of the hub data set.")
+    split: str | None = Field(default=None, description="Split of the hub data set, e.g. train[:1000].")
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of the hub data set; pinned to a commit by the plan."
+    )
+    format: Literal["jsonl", "csv", "parquet"] | None = Field(
+        default=None, description="File format; absent: by the file's ending."
+    )
+    columns: dict[str, str] | None = Field(
+        default=None,
+        description="Role -> column name, e.g. {text: review, label: stars}; absent: the task's defaults.",
+    )
+    weight: float = Field(
+        default=1.0,
+        gt=0,
+        description=(
+            "Share of this source's rows an epoch draws: 2.0 draws each twice, 0.5 a fixed half of them."
+        ),
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if (self.path is None) == (self.hub is None):
+            raise ValueError("give either `path` or `hub`")
+        if self.path is not None and (self.config or self.split or self.revision):
+            raise ValueError("`config`, `split` and `revision` belong to a `hub` data set, not to a `path`")
+        if self.hub is not None and self.split is None:
+            raise ValueError("a `hub` data set needs its `split`, e.g. `split: train`")
+        return self
+
+
+Sources = tuple[Source, ...]
+
+
+class Domain(SpecModel):
+    """A text domain: its splits, each a list of sources."""
+
+    train: Sources | None = Field(default=None, min_length=1, description="Rows to learn from.")
+    valid: Sources | None = Field(
+        default=None, min_length=1, description="Rows for decisions: early stopping and selection."
+    )
+    test: Sources | None = Field(
+        default=None, min_length=1, description="Rows read once, at the end, for the reported figures."
+    )
+
+
+class DataSpec(SpecModel):
+    """All domains of the job, and those it learns from."""
+
+    domains: dict[DomainName, Domain] = Field(
+        min_length=1, description="Domain name -> splits. Every domain with a test split is evaluated."
+    )
+    train_on: tuple[DomainName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Domains to learn from; absent: every domain that has a train split.",
+    )
+    valid_fraction: float = Field(
+        default=0.1,
+        gt=0,
+        lt=1,
+        description="Share of a training domain's train split set aside where it has no valid split.",
+    )

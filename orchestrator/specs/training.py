@@ -1,0 +1,186 @@
+"""What is learned (training, selection, evaluation) and how it fits (engine, resources)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from orchestrator.specs.base import DnsLabel, SpecModel
+
+MetricName = Literal[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "weighted_precision",
+    "weighted_recall",
+    "loss",
+]
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss"})
+
+# `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
+MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
+
+
+class EarlyStopping(SpecModel):
+    """Stop when the selection metric no longer improves."""
+
+    patience: int = Field(ge=1, description="Evaluations without improvement before training ends.")
+    min_delta: float = Field(default=0.0, ge=0, description="Least change that counts as improvement.")
+
+
+class TrainingSpec(SpecModel):
+    """The learning itself: all of it is part of the run's identity."""
+
+    epochs: float | None = Field(
+        default=None, gt=0, le=10_000, description="Passes over the training rows; absent: 3, or by max_steps."
+    )
+    max_steps: int | None = Field(
+        default=None, ge=1, description="Optimizer steps, instead of epochs."
+    )
+    learning_rate: float = Field(default=5.0e-5, gt=0, le=10, description="Peak learning rate.")
+    global_batch_size: int = Field(
+        default=32, ge=1, description="Rows in one optimizer step over all workers."
+    )
+    max_length: int = Field(
+        default=128, ge=4, description="Tokens a text is cut to, special tokens included."
+    )
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="Arithmetic of the model; fp16 needs a GPU."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of order, dropout and new weights.")
+    schedule: Literal["linear", "cosine", "constant"] = Field(
+        default="linear", description="Learning rate after the warm-up."
+    )
+    warmup_ratio: float | None = Field(
+        default=None, ge=0, lt=1, description="Share of all steps spent warming up; absent: 0.06."
+    )
+    warmup_steps: int | None = Field(default=None, ge=0, description="Warm-up in steps instead of a ratio.")
+    weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled weight decay.")
+    max_grad_norm: float = Field(
+        default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
+    )
+    adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first moment decay.")
+    adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW's second moment decay.")
+    adam_epsilon: float = Field(default=1e-8, gt=0, description="AdamW's denominator term.")
+    early_stopping: EarlyStopping | None = Field(
+        default=None, description="End early by the selection metric; absent: never."
+    )
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> TrainingSpec:
+        if self.epochs is not None and self.max_steps is not None:
+            raise ValueError("give either `epochs` or `max_steps`")
+        if self.warmup_ratio is not None and self.warmup_steps is not None:
+            raise ValueError("give either `warmup_ratio` or `warmup_steps`")
+        return self
+
+
+class EngineSpec(SpecModel):
+    """How the training fits the machine; never changes what is learned."""
+
+    strategy: Literal["deepspeed", "ddp"] = Field(
+        default="deepspeed", description="deepspeed (ZeRO), or plain data parallelism by torch's DDP."
+    )
+    zero_stage: Literal[0, 1, 2, 3] | None = Field(
+        default=None, description="What ZeRO shards over the workers; absent: the plan chooses."
+    )
+    micro_batch_size: int | None = Field(
+        default=None, ge=1, description="Rows a worker holds at once; absent: the plan chooses."
+    )
+    gradient_checkpointing: bool | None = Field(
+        default=None, description="Recompute activations to save memory; absent: the plan chooses."
+    )
+    offload: Literal["none", "optimizer", "parameters"] | None = Field(
+        default=None,
+        description="What DeepSpeed keeps in host memory instead of the GPU's; absent: the plan chooses.",
+    )
+
+
+class ResourcesSpec(SpecModel):
+    """What the gang gets."""
+
+    workers: int = Field(default=1, ge=1, description="Rank processes that train together.")
+    cpus_per_worker: int = Field(default=1, ge=1, description="CPU cores of one worker.")
+    gpus_per_worker: int = Field(default=0, ge=0, le=1, description="GPUs of one worker, 0 or 1.")
+    memory_gb_per_worker: float | None = Field(
+        default=None, gt=0, description="Host memory of one worker in GB (1e9 bytes); absent: by the plan."
+    )
+    accelerator: str | None = Field(
+        default=None, description="Kind of GPU, e.g. A100-80GB; absent: any."
+    )
+
+
+class SchedulingSpec(SpecModel):
+    """How the job stands among others."""
+
+    priority: Literal["low", "normal", "high"] = Field(
+        default="normal", description="Order among waiting jobs."
+    )
+
+
+class CheckpointSpec(SpecModel):
+    """When resumable state is saved, and how much of it is kept."""
+
+    every_steps: int | None = Field(default=None, ge=1, description="Save each n optimizer steps.")
+    every_minutes: float | None = Field(
+        default=None, gt=0, description="Save by time; absent (and no every_steps): 20."
+    )
+    keep: int = Field(default=2, ge=1, description="Complete checkpoints kept; older ones are deleted.")
+
+    @model_validator(mode="after")
+    def _exclusive(self) -> CheckpointSpec:
+        if self.every_steps is not None and self.every_minutes is not None:
+            raise ValueError("give either `every_steps` or `every_minutes`")
+        return self
+
+
+class SelectionSpec(SpecModel):
+    """Which weights are published."""
+
+    metric: MetricPath | None = Field(
+        default=None,
+        description=(
+            "domain/metric read on valid, or mean/metric over train_on; absent: mean of the task's main metric."
+        ),
+    )
+    mode: Literal["max", "min"] | None = Field(
+        default=None, description="Whether more is better; absent: by the metric."
+    )
+    last: bool = Field(default=False, description="Publish the last weights, not the best.")
+    every_steps: int | None = Field(
+        default=None, ge=1, description="Evaluate on valid each n steps; absent: after each epoch."
+    )
+
+
+class EvaluationSpec(SpecModel):
+    """What is measured on the test splits."""
+
+    metrics: tuple[MetricName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="Metrics of the final table, in order; absent: the task's. All are computed and stored.",
+    )
+    before: bool = Field(
+        default=True, description="Also evaluate the untrained start, so that gains are seen."
+    )
+    batch_size: int = Field(default=64, ge=1, description="Rows a worker evaluates at once.")
+    bootstrap_samples: int = Field(
+        default=1000, ge=0, le=100_000, description="Resamples for the confidence intervals; 0: none."
+    )
+
+
+class OutputSpec(SpecModel):
+    """Where the model is published."""
+
+    store: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Object store: a folder, file:///…, s3://bucket/prefix, gs:// or az://; absent: the setting's.",
+    )
+    name: DnsLabel | None = Field(
+        default=None, description="Name of the published model; absent: the job's name."
+    )
