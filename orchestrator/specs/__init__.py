@@ -1,6 +1,6 @@
 """What a user may write. Pure pydantic models; nothing heavy is imported here."""
 
-from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split
+from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
 from orchestrator.specs.model import ModelSpec
@@ -45,4 +45,5 @@ __all__ = [
     "TaskSpec",
     "TextClassification",
     "TrainingSpec",
+    "training_domains",
 ]

@@ -24,7 +24,9 @@ from orchestrator.specs.training import (
 
 API_VERSION = "finetune.orchestrator/v1alpha1"
 
-LabelKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$")]
+LABEL_KEY_PATTERN = r"^[A-Za-z0-9]([A-Za-z0-9_./-]{0,61}[A-Za-z0-9])?$"
+
+LabelKey = Annotated[str, StringConstraints(pattern=LABEL_KEY_PATTERN)]
 LabelValue = Annotated[str, StringConstraints(max_length=63)]
 
 
@@ -48,7 +50,9 @@ class FineTuneSpec(SpecModel):
     )
     training: TrainingSpec = Field(default_factory=TrainingSpec, description="The learning itself.")
     engine: EngineSpec = Field(default_factory=EngineSpec, description="How it fits the machine.")
-    resources: ResourcesSpec = Field(default_factory=ResourcesSpec, description="What the gang gets.")
+    resources: ResourcesSpec = Field(
+        default_factory=ResourcesSpec, description="What the gang gets."
+    )
     scheduling: SchedulingSpec = Field(
         default_factory=SchedulingSpec, description="How the job stands among others."
     )
@@ -61,7 +65,9 @@ class FineTuneSpec(SpecModel):
     evaluation: EvaluationSpec = Field(
         default_factory=EvaluationSpec, description="What is measured at the end."
     )
-    output: OutputSpec = Field(default_factory=OutputSpec, description="Where the model is published.")
+    output: OutputSpec = Field(
+        default_factory=OutputSpec, description="Where the model is published."
+    )
 
 
 class FineTune(SpecModel):

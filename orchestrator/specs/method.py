@@ -6,19 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from orchestrator.specs.base import SpecModel
+from orchestrator.specs.base import SpecError, SpecModel
 
 
 class FullMethod(SpecModel):
     """Every weight learns."""
 
-    type: Literal["full"]
+    type: Literal["full"] = Field(description="Every weight learns.")
 
 
 class FreezeMethod(SpecModel):
     """The lower part of the base stays as it is."""
 
-    type: Literal["freeze"]
+    type: Literal["freeze"] = Field(description="The lower part of the base stays as it is.")
     num_layers: int | None = Field(
         default=None,
         ge=0,
@@ -31,7 +31,10 @@ class FreezeMethod(SpecModel):
     @model_validator(mode="after")
     def _one_choice(self) -> FreezeMethod:
         if self.all_layers == (self.num_layers is not None):
-            raise ValueError("give either `num_layers: n` or `all_layers: true`")
+            raise SpecError(
+                "give either `num_layers: n` or `all_layers: true`",
+                hint="`all_layers: true` trains the head only: feature extraction",
+            )
         return self
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from orchestrator.specs.base import SpecModel
 
@@ -12,11 +12,14 @@ from orchestrator.specs.base import SpecModel
 class TextClassification(SpecModel):
     """One label for each text."""
 
-    type: Literal["text-classification"]
-    labels: tuple[Annotated[str, Field(min_length=1)], ...] | None = Field(
+    type: Literal["text-classification"] = Field(description="One label for each text.")
+    labels: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
         default=None,
         min_length=2,
-        description="All labels in the order of the model's outputs; absent: those of the training data, sorted.",
+        description=(
+            "All labels in the order of the model's outputs; "
+            "absent: those of the training data, sorted."
+        ),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.specs.base import DnsLabel, SpecModel
+from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
 
 MetricName = Literal[
     "accuracy",
@@ -29,14 +29,19 @@ class EarlyStopping(SpecModel):
     """Stop when the selection metric no longer improves."""
 
     patience: int = Field(ge=1, description="Evaluations without improvement before training ends.")
-    min_delta: float = Field(default=0.0, ge=0, description="Least change that counts as improvement.")
+    min_delta: float = Field(
+        default=0.0, ge=0, description="Least change that counts as improvement."
+    )
 
 
 class TrainingSpec(SpecModel):
     """The learning itself: all of it is part of the run's identity."""
 
     epochs: float | None = Field(
-        default=None, gt=0, le=10_000, description="Passes over the training rows; absent: 3, or by max_steps."
+        default=None,
+        gt=0,
+        le=10_000,
+        description="Passes over the training rows; absent: 3, or by max_steps.",
     )
     max_steps: int | None = Field(
         default=None, ge=1, description="Optimizer steps, instead of epochs."
@@ -51,14 +56,18 @@ class TrainingSpec(SpecModel):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32", description="Arithmetic of the model; fp16 needs a GPU."
     )
-    seed: int = Field(default=0, ge=0, lt=2**31, description="Seed of order, dropout and new weights.")
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="Seed of order, dropout and new weights."
+    )
     schedule: Literal["linear", "cosine", "constant"] = Field(
         default="linear", description="Learning rate after the warm-up."
     )
     warmup_ratio: float | None = Field(
         default=None, ge=0, lt=1, description="Share of all steps spent warming up; absent: 0.06."
     )
-    warmup_steps: int | None = Field(default=None, ge=0, description="Warm-up in steps instead of a ratio.")
+    warmup_steps: int | None = Field(
+        default=None, ge=0, description="Warm-up in steps instead of a ratio."
+    )
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled weight decay.")
     max_grad_norm: float = Field(
         default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
@@ -73,9 +82,17 @@ class TrainingSpec(SpecModel):
     @model_validator(mode="after")
     def _exclusive(self) -> TrainingSpec:
         if self.epochs is not None and self.max_steps is not None:
-            raise ValueError("give either `epochs` or `max_steps`")
+            raise SpecError(
+                "give either `epochs` or `max_steps`, not both",
+                field="max_steps",
+                hint="remove one of them (--set training.epochs=null removes it)",
+            )
         if self.warmup_ratio is not None and self.warmup_steps is not None:
-            raise ValueError("give either `warmup_ratio` or `warmup_steps`")
+            raise SpecError(
+                "give either `warmup_ratio` or `warmup_steps`, not both",
+                field="warmup_steps",
+                hint="remove one of them",
+            )
         return self
 
 
@@ -83,7 +100,8 @@ class EngineSpec(SpecModel):
     """How the training fits the machine; never changes what is learned."""
 
     strategy: Literal["deepspeed", "ddp"] = Field(
-        default="deepspeed", description="deepspeed (ZeRO), or plain data parallelism by torch's DDP."
+        default="deepspeed",
+        description="deepspeed (ZeRO), or plain data parallelism by torch's DDP.",
     )
     zero_stage: Literal[0, 1, 2, 3] | None = Field(
         default=None, description="What ZeRO shards over the workers; absent: the plan chooses."
@@ -96,7 +114,9 @@ class EngineSpec(SpecModel):
     )
     offload: Literal["none", "optimizer", "parameters"] | None = Field(
         default=None,
-        description="What DeepSpeed keeps in host memory instead of the GPU's; absent: the plan chooses.",
+        description=(
+            "What DeepSpeed keeps in host memory instead of the GPU's; absent: the plan chooses."
+        ),
     )
 
 
@@ -107,7 +127,9 @@ class ResourcesSpec(SpecModel):
     cpus_per_worker: int = Field(default=1, ge=1, description="CPU cores of one worker.")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="GPUs of one worker, 0 or 1.")
     memory_gb_per_worker: float | None = Field(
-        default=None, gt=0, description="Host memory of one worker in GB (1e9 bytes); absent: by the plan."
+        default=None,
+        gt=0,
+        description="Host memory of one worker in GB (1e9 bytes); absent: by the plan.",
     )
     accelerator: str | None = Field(
         default=None, description="Kind of GPU, e.g. A100-80GB; absent: any."
@@ -129,12 +151,18 @@ class CheckpointSpec(SpecModel):
     every_minutes: float | None = Field(
         default=None, gt=0, description="Save by time; absent (and no every_steps): 20."
     )
-    keep: int = Field(default=2, ge=1, description="Complete checkpoints kept; older ones are deleted.")
+    keep: int = Field(
+        default=2, ge=1, description="Complete checkpoints kept; older ones are deleted."
+    )
 
     @model_validator(mode="after")
     def _exclusive(self) -> CheckpointSpec:
         if self.every_steps is not None and self.every_minutes is not None:
-            raise ValueError("give either `every_steps` or `every_minutes`")
+            raise SpecError(
+                "give either `every_steps` or `every_minutes`, not both",
+                field="every_minutes",
+                hint="remove one of them",
+            )
         return self
 
 
@@ -144,7 +172,8 @@ class SelectionSpec(SpecModel):
     metric: MetricPath | None = Field(
         default=None,
         description=(
-            "domain/metric read on valid, or mean/metric over train_on; absent: mean of the task's main metric."
+            "domain/metric read on valid, or mean/metric over train_on; "
+            "absent: mean of the task's main metric."
         ),
     )
     mode: Literal["max", "min"] | None = Field(
@@ -162,14 +191,19 @@ class EvaluationSpec(SpecModel):
     metrics: tuple[MetricName, ...] | None = Field(
         default=None,
         min_length=1,
-        description="Metrics of the final table, in order; absent: the task's. All are computed and stored.",
+        description=(
+            "Metrics of the final table, in order; absent: the task's. All are computed and stored."
+        ),
     )
     before: bool = Field(
         default=True, description="Also evaluate the untrained start, so that gains are seen."
     )
     batch_size: int = Field(default=64, ge=1, description="Rows a worker evaluates at once.")
     bootstrap_samples: int = Field(
-        default=1000, ge=0, le=100_000, description="Resamples for the confidence intervals; 0: none."
+        default=1000,
+        ge=0,
+        le=100_000,
+        description="Resamples for the confidence intervals; 0: none.",
     )
 
 
@@ -179,7 +213,10 @@ class OutputSpec(SpecModel):
     store: str | None = Field(
         default=None,
         min_length=1,
-        description="Object store: a folder, file:///…, s3://bucket/prefix, gs:// or az://; absent: the setting's.",
+        description=(
+            "Object store: a folder, file:///…, s3://bucket/prefix, gs:// or az://; "
+            "absent: the setting's."
+        ),
     )
     name: DnsLabel | None = Field(
         default=None, description="Name of the published model; absent: the job's name."
