@@ -114,3 +114,7 @@ class ObjectNotFound(StoreError):
 
 class ObjectExists(StoreError):
     """A create-only write met an existing key."""
+
+
+class TrainingDiverged(JobFailed):
+    """The loss became NaN or infinite."""

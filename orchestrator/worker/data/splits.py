@@ -1,0 +1,63 @@
+"""A job's splits, tokenized: the training mixture, valid and test by domain."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
+
+from orchestrator.inspect.data import read_tables
+from orchestrator.specs import FineTuneSpec
+from orchestrator.worker.tasks.base import Encoded, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """What a rank holds of the data; the same on every rank."""
+
+    train: Encoded
+    train_digest: str  # sha256 of the training rows in order; decides the batches
+    valid: dict[str, Encoded]
+    test: dict[str, Encoded]
+    num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
+
+
+def load_splits(spec: FineTuneSpec, task: Task, tokenizer: PreTrainedTokenizerBase) -> Splits:
+    """Reads and tokenizes everything the job learns from, decides by or reports on."""
+    assert spec.data.train_on is not None, "the plan resolves train_on"
+    tables = read_tables(spec, base_dir=Path("/"), fetch=None)
+    train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
+    length = spec.training.max_length
+    num_rows: dict[str, dict[str, int]] = {}
+    for (domain, split), table in tables.items():
+        if split != "train" or domain in spec.data.train_on:
+            num_rows.setdefault(domain, {})[split] = table.num_rows
+
+    def encoded(split: str) -> dict[str, Encoded]:
+        return {
+            domain: task.encode(table, tokenizer, length)
+            for (domain, name), table in tables.items()
+            if name == split
+        }
+
+    return Splits(
+        train=task.encode(train, tokenizer, length),
+        train_digest=_table_digest(train),
+        valid=encoded("valid"),
+        test=encoded("test"),
+        num_rows=num_rows,
+    )
+
+
+def _table_digest(table: pa.Table) -> str:
+    """sha256 over the rows' contents, in order, whatever the files they came from."""
+    digest = hashlib.sha256()
+    for name in sorted(table.column_names):
+        digest.update(name.encode())
+        for value in table.column(name).to_pylist():
+            digest.update(str(value).encode())
+            digest.update(b"\x00")
+    return digest.hexdigest()

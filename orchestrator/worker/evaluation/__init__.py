@@ -1,0 +1,1 @@
+"""Metrics, and the pass over the data that feeds them."""

@@ -1,0 +1,1 @@
+"""Base models on their way in, trained ones on their way out."""

@@ -1,0 +1,42 @@
+"""Writing a model folder that plain `from_pretrained` loads and that holds nothing of the run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHTS_FILE = "model.safetensors"
+
+
+def write_weights(
+    model: PreTrainedModel, state_dict: dict[str, torch.Tensor] | None, folder: Path
+) -> None:
+    """`model.safetensors` (or its shards) and `config.json` in `folder`.
+
+    Args:
+        model: The model, for its config and its names of tied weights.
+        state_dict: Gathered weights where the model itself holds only shards of them.
+        folder: Created if absent.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model.save_pretrained(folder, state_dict=state_dict)
+
+
+def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Adds what `from_pretrained` needs beside the weights."""
+    tokenizer.save_pretrained(folder)
+
+
+def gathered_state_dict(engine: Any, zero_stage: int | None) -> dict[str, torch.Tensor] | None:
+    """Whole weights of a DeepSpeed engine on rank 0; a collective under ZeRO-3.
+
+    Returns:
+        None where the module itself holds whole weights (no engine, or ZeRO below 3).
+    """
+    if zero_stage != 3:
+        return None
+    gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
+    return gathered

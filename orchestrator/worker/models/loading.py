@@ -1,0 +1,29 @@
+"""Reading a base model's folder: safetensors only, nothing remote, no code from the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
+
+from orchestrator.worker.tasks.base import Task
+
+
+def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        base, local_files_only=True, trust_remote_code=False
+    )
+    if tokenizer.pad_token is None:  # causal models come without one; padding never counts
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(
+    task: Task, base: Path, tokenizer: PreTrainedTokenizerBase, seed: int
+) -> PreTrainedModel:
+    """The model of the task on `base`; new weights (the head) follow from `seed` alone."""
+    set_seed(seed)
+    model = task.build_model(base)
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return model

@@ -1,0 +1,1 @@
+"""What is published beside the weights: the model card, the metrics and the lineage."""

@@ -1,0 +1,65 @@
+"""Where a published model comes from: enough to train it again and to doubt it."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+from typing import Any
+
+from orchestrator import __version__
+from orchestrator.records import Launch, Phase
+
+PACKAGES = (
+    "accelerate",
+    "deepspeed",
+    "numpy",
+    "pyarrow",
+    "ray",
+    "safetensors",
+    "scikit-learn",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
+
+
+def package_versions() -> dict[str, str]:
+    versions = {"finetune-orchestrator": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def lineage(
+    launch: Launch, seconds: dict[Phase, float], attempts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The contents of `lineage.json`.
+
+    Args:
+        launch: The Attempt that publishes.
+        seconds: Its phases.
+        attempts: One entry an Attempt of the job, oldest first, with what it resumed from.
+    """
+    return {
+        "format": 1,
+        "job": launch.job,
+        "run": launch.identity.run,
+        "recipe": launch.identity.recipe,
+        "base": {
+            "name": launch.spec.spec.model.base,
+            "revision": launch.spec.spec.model.revision,
+            "digest": launch.identity.base,
+        },
+        "data": launch.identity.data,
+        "spec": {
+            "written": launch.written,
+            "resolved": launch.spec.model_dump(mode="json", exclude_none=True),
+        },
+        "packages": package_versions(),
+        "git_commit": launch.git_commit,
+        "seconds": {phase.value: round(value, 3) for phase, value in seconds.items()},
+        "attempts": attempts,
+    }

@@ -1,0 +1,50 @@
+"""Publishing: the documents beside the weights, then the registry's new version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestrator.records import Launch, Outcome
+from orchestrator.storage.checkpoints import CheckpointStore
+from orchestrator.storage.objectstore import open_store
+from orchestrator.storage.registry import ModelRegistry, ModelVersion
+from orchestrator.worker.publishing.card import model_card
+from orchestrator.worker.publishing.lineage import lineage
+
+
+def publish(
+    launch: Launch,
+    checkpoints: CheckpointStore,
+    outcome: Outcome,
+    folder: Path,
+    num_rows: dict[str, dict[str, int]],
+) -> ModelVersion:
+    """Adds README.md, metrics.json and lineage.json to the model's folder and publishes it.
+
+    The version belongs to the job: publishing again completes or returns the same one.
+    """
+    name = launch.spec.spec.output.name
+    assert name is not None and outcome.selection is not None, "the plan resolves output.name"
+    attempts = [
+        {"attempt": number, **checkpoints.attempt_record(number)}
+        for number in checkpoints.attempts()
+    ]
+    _write(
+        folder / "metrics.json",
+        {
+            "format": 1,
+            "test": outcome.metrics,
+            "before": outcome.before,
+            "selection": outcome.selection.model_dump(),
+        },
+    )
+    _write(folder / "lineage.json", lineage(launch, outcome.seconds, attempts))
+    card = model_card(launch, outcome.metrics, outcome.before, outcome.selection, num_rows)
+    (folder / "README.md").write_text(card)
+    return ModelRegistry(open_store(launch.store)).publish(name, folder, run=launch.job)
+
+
+def _write(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n")

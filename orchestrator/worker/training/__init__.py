@@ -1,0 +1,1 @@
+"""The training function of a gang, and the ways to start it."""

@@ -1,0 +1,44 @@
+"""The DeepSpeed configuration of a spec. Everything is written out: `auto` would hide what ran."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.specs import EngineSpec, TrainingSpec
+
+
+def deepspeed_config(
+    engine: EngineSpec, training: TrainingSpec, num_workers: int, on_gpu: bool
+) -> dict[str, Any]:
+    """DeepSpeed's JSON for `transformers.Trainer`, which keeps optimizer and schedule its own."""
+    assert engine.micro_batch_size is not None and engine.zero_stage is not None
+    accumulation = training.global_batch_size // (engine.micro_batch_size * num_workers)
+    return {
+        "train_batch_size": training.global_batch_size,
+        "train_micro_batch_size_per_gpu": engine.micro_batch_size,
+        "gradient_accumulation_steps": accumulation,
+        "gradient_clipping": training.max_grad_norm,
+        "bf16": {"enabled": training.precision == "bf16"},
+        "fp16": {"enabled": training.precision == "fp16", "initial_scale_power": 16},
+        "zero_optimization": _zero(engine, on_gpu),
+        # The optimizer is torch's AdamW: DeepSpeed's fused one would be compiled at first use.
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+        "steps_per_print": 2**31 - 1,
+        "wall_clock_breakdown": False,
+    }
+
+
+def _zero(engine: EngineSpec, on_gpu: bool) -> dict[str, Any]:
+    zero: dict[str, Any] = {
+        "stage": engine.zero_stage,
+        "overlap_comm": on_gpu,  # gloo gains nothing from a second stream
+        "contiguous_gradients": True,
+    }
+    if engine.zero_stage == 3:
+        zero["stage3_gather_16bit_weights_on_model_save"] = True
+    if engine.offload in ("optimizer", "parameters"):
+        zero["offload_optimizer"] = {"device": "cpu", "pin_memory": on_gpu}
+    if engine.offload == "parameters":
+        zero["offload_param"] = {"device": "cpu", "pin_memory": on_gpu}
+    return zero

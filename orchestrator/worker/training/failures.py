@@ -1,0 +1,98 @@
+"""How an Attempt that fails says so: the first failing rank's own exception becomes the Outcome."""
+
+from __future__ import annotations
+
+import errno
+import traceback
+
+from orchestrator.errors import (
+    ObjectExists,
+    OrchestratorError,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    TrainingDiverged,
+    UserError,
+)
+from orchestrator.records import JobState, Launch, Outcome, Reason
+from orchestrator.storage.checkpoints import CheckpointStore
+from orchestrator.storage.objectstore import open_store
+
+# What torch says on the ranks that are left when another one died.
+PEER_LOST = (
+    "Connection closed by peer",
+    "Connection reset by peer",
+    "Broken pipe",
+    "Timed out waiting",
+)
+
+
+def guarded_rank(launch_json: str, entered_at: float) -> None:
+    """Runs the training function; a failure is written to the store before it is raised."""
+    launch = Launch.model_validate_json(launch_json)
+    try:
+        from orchestrator.worker.training.rank import run_rank
+
+        run_rank(launch, entered_at)
+    except BaseException as error:
+        if not is_lost_peer(error):
+            record_failure(launch, failure_outcome(launch, error, rank=_rank()))
+        raise
+
+
+def is_lost_peer(error: BaseException) -> bool:
+    """Whether another rank's death caused this error: the cause is told elsewhere."""
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in PEER_LOST)
+
+
+def failure_outcome(launch: Launch, error: BaseException, rank: int | None) -> Outcome:
+    reason, hint = classify(error)
+    known = isinstance(error, OrchestratorError)
+    text = str(error) if known else f"{type(error).__name__}: {error}"
+    if not known:
+        traceback.print_exception(error)
+    where = f"rank {rank}: " if rank is not None else ""
+    return Outcome(
+        job=launch.job,
+        attempt=launch.attempt,
+        state=JobState.FAILED,
+        reason=reason,
+        message=where + text,
+        hint=hint,
+        rank=rank,
+    )
+
+
+def classify(error: BaseException) -> tuple[Reason, str | None]:
+    """The reason and what to do about it."""
+    text = str(error).lower()
+    if isinstance(error, TrainingDiverged):
+        return Reason.DIVERGED, error.hint
+    if isinstance(error, StoreFull) or getattr(error, "errno", None) == errno.ENOSPC:
+        return Reason.DISK_FULL, "free some space and run the same command again"
+    if isinstance(error, StoreDenied):
+        return Reason.STORE_DENIED, error.hint
+    if isinstance(error, StoreUnavailable):
+        return Reason.STORE_UNAVAILABLE, "run the same command again when the store is back"
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return Reason.OUT_OF_MEMORY, "lower engine.micro_batch_size or raise engine.zero_stage"
+    if isinstance(error, UserError):
+        return Reason.USER_ERROR, error.hint
+    return Reason.UNKNOWN, None
+
+
+def record_failure(launch: Launch, outcome: Outcome) -> None:
+    """Leaves the Outcome in the store unless one is there: the first failure is the cause."""
+    store = CheckpointStore(open_store(launch.store, retry_seconds=60.0), launch.job)
+    try:
+        store.put_outcome(launch.attempt, outcome.model_dump(mode="json"), create_only=True)
+    except ObjectExists:
+        pass
+    except OrchestratorError as error:
+        print(f"the outcome could not be stored: {error}", flush=True)
+
+
+def _rank() -> int | None:
+    import torch.distributed as dist
+
+    return dist.get_rank() if dist.is_initialized() else None

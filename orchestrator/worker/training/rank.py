@@ -1,0 +1,263 @@
+"""The training function: what every rank of a gang runs, under Ray Train or torchrun alike."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.integrations import unset_hf_deepspeed_config
+
+from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
+from orchestrator.storage.checkpoints import CheckpointStore
+from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.data.splits import Splits, load_splits
+from orchestrator.worker.evaluation.passes import EvaluationPass
+from orchestrator.worker.evaluation.reported import reported_figures
+from orchestrator.worker.gang import Gang
+from orchestrator.worker.models.export import complete_folder
+from orchestrator.worker.models.loading import load_model, load_tokenizer
+from orchestrator.worker.publishing.publish import publish
+from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import Task
+from orchestrator.worker.training.arguments import total_steps, training_arguments
+from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.methods import apply_method
+from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.selection import domains_to_evaluate
+from orchestrator.worker.training.trainer import FineTuneTrainer, Run
+
+STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
+
+
+class Clock:
+    """Seconds of each phase, told to the reporter as they begin."""
+
+    def __init__(self, reporter: Reporter, seconds: dict[Phase, float]) -> None:
+        self._reporter = reporter
+        self.seconds = dict(seconds)
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        self._reporter.update(phase=phase)
+        started = time.monotonic()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+
+def run_rank(launch: Launch, entered_at: float) -> None:
+    """Trains, evaluates and publishes; rank 0 leaves the Outcome in the store.
+
+    Args:
+        launch: What to do.
+        entered_at: When this rank's process began importing, in seconds since the epoch.
+    """
+    torch.set_num_threads(launch.spec.spec.resources.cpus_per_worker)
+    gang = Gang.join()
+    store = CheckpointStore(open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS), launch.job)
+    seconds = {
+        **launch.seconds,
+        Phase.LAUNCH: entered_at - launch.submitted_at,
+        Phase.IMPORT: time.time() - entered_at,
+    }
+    with Reporter(launch, gang.rank) as reporter:
+        outcome = Attempt(launch, gang, store, reporter, Clock(reporter, seconds)).run()
+        if gang.is_first:
+            store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
+            reporter.update(message=outcome.message)
+        gang.barrier()
+
+
+class Attempt:
+    """One rank's part of one Attempt, from data to Outcome."""
+
+    def __init__(
+        self,
+        launch: Launch,
+        gang: Gang,
+        store: CheckpointStore,
+        reporter: Reporter,
+        clock: Clock,
+    ) -> None:
+        self.launch = launch
+        self.spec = launch.spec.spec
+        self.gang = gang
+        self.store = store
+        self.reporter = reporter
+        self.clock = clock
+        self.device = _device(gang)
+        self.resumed_from: int | None = None
+
+    def run(self) -> Outcome:
+        # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
+        with self.clock.phase(Phase.LOAD):
+            task = task_for(self.spec.task)
+            tokenizer = load_tokenizer(Path(self.launch.base_path))
+            splits = load_splits(self.spec, task, tokenizer)
+            model = load_model(
+                task, Path(self.launch.base_path), tokenizer, self.spec.training.seed
+            )
+            restored = restore(self.store, self.launch, self.gang)
+            progress = restored[2] if restored else Progress()
+            self.resumed_from = restored[1].step if restored else None
+        evaluation = EvaluationPass(
+            task, tokenizer, self.gang, self.spec.evaluation.batch_size, self.device
+        )
+        # 2. How good the start is, once a job.
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = self._evaluate(model, evaluation, splits)
+                progress = progress.model_copy(update={"before": figures})
+        # 3. Train; a Directive or early stopping may end it.
+        with self.clock.phase(Phase.TRAIN):
+            run = self._prepare(task, tokenizer, splits, evaluation, progress)
+            step = self._train(run, model, restored[0] if restored else None)
+        if run.stopped_by_directive:
+            return self._interrupted(run, step)
+        # 4. The weights to publish, as plain transformers will load them, on every split of test.
+        with self.clock.phase(Phase.EVALUATE):
+            folder = Path(self.launch.scratch) / "export"
+            self._export(run, folder)
+            self.gang.barrier()
+            unset_hf_deepspeed_config()
+            published = task.build_model(folder, dtype="auto")
+            metrics = self._evaluate(published, evaluation, splits)
+        # 5. Publish: manifest last, then the Outcome.
+        return self._publish(run, folder, splits, metrics, step)
+
+    def _prepare(
+        self,
+        task: Task,
+        tokenizer: PreTrainedTokenizerBase,
+        splits: Splits,
+        evaluation: EvaluationPass,
+        progress: Progress,
+    ) -> Run:
+        spec = self.spec
+        assert spec.engine.micro_batch_size is not None and spec.data.train_on is not None
+        batches = BatchPlan(
+            digest=splits.train_digest,
+            seed=spec.training.seed,
+            num_rows=len(splits.train),
+            global_batch_size=spec.training.global_batch_size,
+            micro_batch_size=spec.engine.micro_batch_size,
+            num_workers=self.gang.world_size,
+        )
+        domains = domains_to_evaluate(spec.selection, spec.data.train_on)
+        return Run(
+            launch=self.launch,
+            gang=self.gang,
+            task=task,
+            tokenizer=tokenizer,
+            train=splits.train,
+            valid={domain: splits.valid[domain] for domain in domains},
+            batches=batches,
+            evaluation=evaluation,
+            checkpointer=Checkpointer(self.store, self.launch, self.gang),
+            reporter=self.reporter,
+            progress=progress,
+            num_steps=total_steps(spec, batches.steps_per_epoch),
+        )
+
+    def _train(self, run: Run, model: PreTrainedModel, resume: Path | None) -> int:
+        """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
+        apply_method(self.spec.method, model)
+        arguments = training_arguments(self.spec, run.num_steps, Path(self.launch.scratch))
+        trainer = FineTuneTrainer(run, model, arguments)
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        step = int(trainer.state.global_step)
+        run.checkpointer.wait()
+        if self.spec.selection.last and not run.stopped_by_directive:
+            trainer.write_weights(Path(self.launch.scratch) / "export")
+        if self.gang.is_first:
+            self.store.put_history(self.launch.attempt, run.history)
+        if trainer.is_deepspeed_enabled:
+            trainer.model_wrapped.destroy()
+        trainer.accelerator.free_memory()
+        del trainer
+        gc.collect()
+        return step
+
+    def _export(self, run: Run, folder: Path) -> None:
+        if not self.gang.is_first:
+            return
+        if not self.spec.selection.last:
+            best = run.progress.best
+            assert best is not None, "selection evaluates at the last step at the latest"
+            self.store.fetch_weights(best.attempt, best.step, folder)
+        complete_folder(folder, run.tokenizer)
+
+    def _evaluate(
+        self, model: PreTrainedModel, evaluation: EvaluationPass, splits: Splits
+    ) -> dict[str, dict[str, Any]]:
+        """domain -> reported figures on test."""
+        model.to(self.device).eval()
+        samples, seed = self.spec.evaluation.bootstrap_samples, self.spec.training.seed
+        return {
+            domain: reported_figures(evaluation, model, encoded, samples, seed)
+            for domain, encoded in splits.test.items()
+        }
+
+    def _interrupted(self, run: Run, step: int) -> Outcome:
+        return Outcome(
+            job=self.launch.job,
+            attempt=self.launch.attempt,
+            state=JobState.SUSPENDED,
+            reason=Reason.INTERRUPTED,
+            message=f"stopped at step {step} of {run.num_steps}; a checkpoint is saved",
+            hint="run the same command again to go on",
+            resumed_from_step=self.resumed_from,
+            step=step,
+            checkpoint_step=run.checkpointer.committed_step,
+            before=run.progress.before,
+            seconds=self.clock.seconds,
+        )
+
+    def _publish(
+        self,
+        run: Run,
+        folder: Path,
+        splits: Splits,
+        metrics: dict[str, dict[str, Any]],
+        step: int,
+    ) -> Outcome:
+        selection, best = self.spec.selection, run.progress.best
+        outcome = Outcome(
+            job=self.launch.job,
+            attempt=self.launch.attempt,
+            state=JobState.SUCCEEDED,
+            reason=Reason.COMPLETED,
+            resumed_from_step=self.resumed_from,
+            step=step,
+            checkpoint_step=run.checkpointer.committed_step or self.resumed_from,
+            metrics=metrics,
+            before=run.progress.before,
+            selection=SelectionOutcome(last=True, step=step)
+            if selection.last or best is None
+            else SelectionOutcome(
+                metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
+            ),
+            seconds=self.clock.seconds,
+        )
+        with self.clock.phase(Phase.PUBLISH):
+            if self.gang.is_first:
+                version = publish(self.launch, self.store, outcome, folder, splits.num_rows)
+                outcome = outcome.model_copy(
+                    update={"model": f"{version.name}@{version.version}", "url": version.url}
+                )
+        return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
+
+
+def _device(gang: Gang) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # Ray shows each worker its own GPU only; torchrun shows all of them.
+    number = gang.local_rank if torch.cuda.device_count() > 1 else 0
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)

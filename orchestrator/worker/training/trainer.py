@@ -1,0 +1,260 @@
+"""`transformers.Trainer` with this project's batches, loss, checkpoints, selection and reports.
+
+What is changed, and why:
+- the loss is summed over the rows that count and divided by their number in the whole global batch
+  (`compute_loss_func`), so that loss and gradient are those of one process, whatever the split into
+  workers and micro-batches; the Trainer's own mean of means is not;
+- batches come from `GlobalBatchSampler` and are never dealt again by accelerate;
+- checkpoints, evaluation and selection follow the spec's cadence and agree over the gang.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from transformers import (
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from transformers.trainer import TRAINER_STATE_NAME
+
+from orchestrator.errors import TrainingDiverged
+from orchestrator.records import Launch
+from orchestrator.specs import FineTuneSpec
+from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
+from orchestrator.worker.evaluation.passes import EvaluationPass
+from orchestrator.worker.gang import Gang
+from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
+from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.selection import after_evaluation, selected_value
+
+SAVE, STOP = 1, 2  # flags rank 0 gives the gang after each step
+MIN_THROUGHPUT_SECONDS = 1e-9
+
+
+@dataclass(slots=True)
+class Run:
+    """What one rank works with; runtime objects, never parts of a spec."""
+
+    launch: Launch
+    gang: Gang
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    train: Encoded
+    valid: dict[str, Encoded]
+    batches: BatchPlan
+    evaluation: EvaluationPass
+    checkpointer: Checkpointer
+    reporter: Reporter
+    progress: Progress
+    num_steps: int
+    stopped_by_directive: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+    last_step_seconds: list[float] = field(default_factory=list)
+
+    @property
+    def spec(self) -> FineTuneSpec:
+        return self.launch.spec.spec
+
+
+class EpochLoader(DataLoader[Any]):
+    """A rank's micro-batches, already its own: not to be prepared by accelerate."""
+
+    def set_epoch(self, epoch: int) -> None:
+        assert isinstance(self.batch_sampler, GlobalBatchSampler)
+        self.batch_sampler.set_epoch(epoch)
+
+
+class FineTuneTrainer(Trainer):
+    """Trains one model for one Run. Call `train(resume_from_checkpoint=folder)` to resume."""
+
+    def __init__(self, run: Run, model: PreTrainedModel, args: TrainingArguments) -> None:
+        self.run = run
+        self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=run.train,
+            data_collator=lambda rows: run.task.collate(rows, run.tokenizer),
+            compute_loss_func=self._loss,
+            callbacks=[Cadence(self)],
+        )
+        self.remove_callback(PrinterCallback)
+
+    # Batches and loss
+
+    def get_train_dataloader(self) -> EpochLoader:
+        return EpochLoader(
+            self.train_dataset,
+            batch_sampler=self.sampler,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+            generator=torch.Generator(),  # making an iterator must draw nothing of the run's RNG
+        )
+
+    def _loss(
+        self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor
+    ) -> torch.Tensor:
+        """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
+        return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
+
+    def _run_epoch(self, **arguments: Any) -> None:
+        """As the Trainer's, unless a resumed run has no step left to take."""
+        if self.state.global_step >= self.state.max_steps or self.run.progress.stopped_early:
+            self.control.should_training_stop = True
+            return
+        self.sampler.set_epoch(arguments["epoch"])
+        super()._run_epoch(**arguments)
+
+    # Selection on valid
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Evaluates on valid, keeps the weights if they are the best so far, may end training."""
+        self.control.should_evaluate = False
+        run = self.run
+        forward = self.model_wrapped if self.is_deepspeed_enabled else self.model
+        self.model.eval()
+        figures = {
+            domain: run.evaluation.evaluate(forward, encoded)
+            for domain, encoded in run.valid.items()
+        }
+        self.model.train()
+        value = selected_value(run.spec.selection, figures)
+        best = BestWeights(attempt=run.launch.attempt, step=self.state.global_step, value=value)
+        run.progress, improved = after_evaluation(run.spec, run.progress, best)
+        if improved and not run.spec.selection.last:
+            self._keep_weights()
+        if run.progress.stopped_early:
+            self.control.should_training_stop = True
+            self.control.should_save = True
+        metrics = {
+            f"{domain}/{name}": number
+            for domain, values in figures.items()
+            for name, number in values.items()
+            if isinstance(number, float)
+        }
+        self._record({"valid": metrics}, metrics)
+        return metrics
+
+    def _keep_weights(self) -> None:
+        folder = self.run.checkpointer.stage(f"weights-{self.state.global_step}")
+        self.write_weights(folder)
+        if self.run.gang.is_first:
+            self.run.checkpointer.submit_weights(self.state.global_step, folder)
+
+    def write_weights(self, folder: Path) -> None:
+        """The current weights as safetensors, by rank 0; a collective under ZeRO-3."""
+        stage = self.run.spec.engine.zero_stage if self.is_deepspeed_enabled else None
+        state_dict = gathered_state_dict(self.model_wrapped, stage)
+        if self.run.gang.is_first:
+            write_weights(self.accelerator.unwrap_model(self.model), state_dict, folder)
+
+    # Checkpoints
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        run, step = self.run, self.state.global_step
+        folder = run.checkpointer.stage(f"step-{step}")
+        if not self.is_deepspeed_enabled and run.gang.is_first:
+            self.model.save_pretrained(folder)
+        self._save_optimizer_and_scheduler(str(folder))
+        self._save_rng_state(str(folder))
+        (folder / "zero_to_fp32.py").unlink(missing_ok=True)  # a script has no place among shards
+        if run.gang.is_first:
+            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+        run.checkpointer.submit_checkpoint(step, folder, run.progress)
+
+    # Reports
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingDiverged(
+                f"the loss became {logs['loss']} at step {self.state.global_step}",
+                hint="lower training.learning_rate, or lengthen the warm-up",
+            )
+        seconds = max(sum(self.run.last_step_seconds), MIN_THROUGHPUT_SECONDS)
+        steps = len(self.run.last_step_seconds)
+        logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
+        self.run.last_step_seconds.clear()
+        self._record(dict(logs), dict(logs))
+
+    def _record(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
+        step, epoch = self.state.global_step, self.state.epoch
+        if self.run.gang.is_first:
+            self.run.history.append({"step": step, "epoch": epoch, "time": time.time(), **row})
+        self.run.reporter.update(
+            step=step,
+            max_steps=self.state.max_steps,
+            epoch=epoch,
+            metrics={key: float(value) for key, value in metrics.items()},
+            checkpoint_step=self.run.checkpointer.committed_step,
+        )
+
+
+class Cadence(TrainerCallback):
+    """When to evaluate, save and stop. Rank 0 decides what depends on a clock or on a Directive."""
+
+    def __init__(self, trainer: FineTuneTrainer) -> None:
+        self._trainer = trainer
+        self._last_save = self._step_began = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.global_step == 0:  # else the checkpoint's RNG is restored
+            torch.manual_seed(args.seed * 100_003 + self._trainer.run.gang.rank)
+        self._last_save = time.monotonic()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._step_began = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        run, step = self._trainer.run, state.global_step
+        now = time.monotonic()
+        run.last_step_seconds.append(now - self._step_began)
+        flags = run.gang.flags_from_first(self._flags(state, now) if run.gang.is_first else 0)
+        if flags & (SAVE | STOP):
+            control.should_save = True
+            self._last_save = now
+        if flags & STOP:
+            run.stopped_by_directive = True
+            control.should_training_stop = True
+        control.should_evaluate = self._evaluation_due(step)
+
+    def _flags(self, state: TrainerState, now: float) -> int:
+        run, step = self._trainer.run, state.global_step
+        cadence = run.spec.checkpoint
+        if cadence.every_steps is not None:
+            due = step % cadence.every_steps == 0
+        else:
+            due = now - self._last_save >= 60 * (cadence.every_minutes or 20.0)
+        is_last = step >= state.max_steps
+        stop = run.reporter.should_stop and not is_last
+        return (SAVE if due or is_last else 0) | (STOP if stop else 0)
+
+    def _evaluation_due(self, step: int) -> bool:
+        run = self._trainer.run
+        selection = run.spec.selection
+        if selection.last and run.spec.training.early_stopping is None:
+            return False
+        every = selection.every_steps or run.batches.steps_per_epoch
+        return step % every == 0 or step >= run.num_steps
