@@ -1,0 +1,243 @@
+"""The operator's own settings: flag > environment > TOML > default, and where each came from.
+
+Called by the command line and the server; `orchestrator doctor` shows every value with its source.
+Secrets are never settings: object stores read their credentials from their usual environment
+variables and profile files, so a printed setting can never leak one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import SettingsError
+
+PREFIX = "ORCHESTRATOR_"
+CONFIG_VARIABLE = "ORCHESTRATOR_CONFIG"
+PROJECT_FILE = "orchestrator.toml"
+
+# Variables with our prefix that one process of ours hands to another: no settings.
+RESERVED = frozenset(
+    {CONFIG_VARIABLE, "ORCHESTRATOR_REPORT_TOKEN", "ORCHESTRATOR_CLUSTER_ID", "ORCHESTRATOR_LAUNCH"}
+)
+
+
+class Settings(BaseModel):
+    """Every setting, resolved. Paths are absolute."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str = Field(
+        default="models",
+        min_length=1,
+        description="Object store of jobs that name none: a folder, s3://…, gs:// or az://.",
+    )
+    store_endpoint: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="URL of an S3-compatible server; absent: AWS_ENDPOINT_URL, or AWS itself.",
+    )
+    store_region: str | None = Field(
+        default=None, min_length=1, description="Region of the S3 bucket; absent: AWS_REGION."
+    )
+    store_retry_seconds: float = Field(
+        default=30.0, ge=0, description="How long a command waits for a store that is away."
+    )
+    state_dir: Path = Field(description="Locks of live runs.")
+    cache_dir: Path = Field(description="Downloaded base models and data.")
+    ray_temp_dir: Path = Field(
+        description="Where embedded Ray clusters keep sockets and logs; at most 40 characters."
+    )
+    report_host: str = Field(
+        default="127.0.0.1", description="Address the receiver of Reports binds."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="WARNING", description="Least level of the log on stderr."
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto", description="auto: text in a terminal, JSON lines elsewhere."
+    )
+    launch_timeout_seconds: float = Field(
+        default=180.0, gt=0, description="How long the embedded Ray may take to come up."
+    )
+
+    sources: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
+    warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+
+    def source(self, name: str) -> str:
+        """Where a value came from: `flag`, `environment NAME`, `FILE` or `default`."""
+        return self.sources.get(name, "default")
+
+    def described(self) -> Iterator[DescribedSetting]:
+        """Every setting, for `doctor`."""
+        for name in setting_names():
+            description = type(self).model_fields[name].description or ""
+            yield DescribedSetting(name, getattr(self, name), self.source(name), description)
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedSetting:
+    """One row of `doctor`'s table."""
+
+    name: str
+    value: Any
+    source: str
+    description: str
+
+
+def setting_names() -> tuple[str, ...]:
+    own = ("sources", "warnings")
+    return tuple(name for name in Settings.model_fields if name not in own)
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Resolves every setting.
+
+    Args:
+        flags: By name; None means not given.
+        environ: The process's environment unless given.
+        directory: Where `orchestrator.toml` is looked for and relative paths start; the current
+            one unless given.
+
+    Raises:
+        SettingsError: an unknown name in a TOML file, or a value of the wrong kind.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path.cwd() if directory is None else directory
+    # From the weakest source to the strongest; each entry is (value, source).
+    found: dict[str, tuple[Any, str]] = {
+        name: (value, "default") for name, value in _default_folders(environ).items()
+    }
+    for file in _toml_files(environ, directory):
+        found |= _from_toml(file)
+    found |= _from_environment(environ)
+    found |= {n: (v, "flag") for n, v in (flags or {}).items() if v is not None}
+    values = {name: value for name, (value, _) in found.items()}
+    sources = {name: source for name, (_, source) in found.items()}
+    try:
+        settings = Settings(**values, sources=sources, warnings=_unknown_variables(environ))
+    except ValidationError as error:
+        raise SettingsError("\n".join(_explained(error, sources))) from None
+    return settings.model_copy(update=_absolute(settings, directory))
+
+
+def _default_folders(environ: Mapping[str, str]) -> dict[str, str]:
+    home = Path(environ.get("HOME") or Path.home())
+    state = Path(environ.get("XDG_STATE_HOME") or home / ".local/state")
+    cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return {
+        "state_dir": str(state / "orchestrator"),
+        "cache_dir": str(cache / "orchestrator"),
+        "ray_temp_dir": _short_temp_dir(),
+    }
+
+
+def _short_temp_dir() -> str:
+    """Ray's socket paths must stay below 108 bytes, and macOS's own temporary folder is long."""
+    own = f"orc-{os.getuid()}"
+    folder = Path(tempfile.gettempdir()) / own
+    return str(folder) if len(str(folder)) <= 30 else f"/tmp/{own}"
+
+
+def _toml_files(environ: Mapping[str, str], directory: Path) -> Iterator[Path]:
+    """The person's file (or the one $ORCHESTRATOR_CONFIG names), then the project's."""
+    named = environ.get(CONFIG_VARIABLE)
+    if named:
+        if not Path(named).is_file():
+            raise SettingsError(
+                f"{CONFIG_VARIABLE}: there is no file {named}", hint="correct or unset the variable"
+            )
+        yield Path(named)
+    else:
+        home = Path(environ.get("HOME") or Path.home())
+        config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+        if (personal := config / "orchestrator/config.toml").is_file():
+            yield personal
+    if (project := directory / PROJECT_FILE).is_file():
+        yield project
+
+
+def _from_toml(file: Path) -> dict[str, tuple[Any, str]]:
+    try:
+        values = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{file}: not valid TOML: {error}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from None
+    for name in values:
+        if name not in setting_names():
+            raise SettingsError(f"{file}: unknown setting {name!r}", hint=_did_you_mean(name))
+    return {
+        # A folder in a file is relative to that file, so that it means the same everywhere.
+        name: (_beside(file, name, value), str(file))
+        for name, value in values.items()
+    }
+
+
+def _beside(file: Path, name: str, value: Any) -> Any:
+    if not isinstance(value, str) or not _is_folder(name, value):
+        return value
+    return str(file.absolute().parent / Path(value).expanduser())
+
+
+def _is_folder(name: str, value: str) -> bool:
+    return name.endswith("_dir") or (name == "store" and "://" not in value)
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
+    variables = {name: PREFIX + name.upper() for name in setting_names()}
+    return {
+        name: (environ[variable], f"environment {variable}")
+        for name, variable in variables.items()
+        if environ.get(variable)  # an empty variable is as good as none
+    }
+
+
+def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    known = {PREFIX + name.upper() for name in setting_names()} | RESERVED
+    return tuple(
+        f"{variable} is no setting and has no effect "
+        f"({_did_you_mean(variable.removeprefix(PREFIX).lower())})"
+        for variable in sorted(environ)
+        if variable.startswith(PREFIX) and variable not in known
+    )
+
+
+def _did_you_mean(name: str) -> str:
+    near = get_close_matches(name, setting_names(), n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else f"settings: {', '.join(setting_names())}"
+
+
+def _explained(error: ValidationError, sources: Mapping[str, str]) -> Iterator[str]:
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        reason = str(problem["msg"])
+        if problem["type"] == "extra_forbidden":
+            reason = f"unknown setting ({_did_you_mean(name)})"
+        elif "input" in problem:
+            reason += f", not {problem['input']!r}"
+        yield f"{name} ({sources.get(name, 'default')}): {reason[:1].lower() + reason[1:]}"
+
+
+def _absolute(settings: Settings, directory: Path) -> dict[str, Any]:
+    """Folders as they are meant: `~` is the home folder, the rest is relative to `directory`."""
+    changed: dict[str, Any] = {
+        name: directory.absolute() / getattr(settings, name).expanduser()
+        for name in ("state_dir", "cache_dir", "ray_temp_dir")
+    }
+    if _is_folder("store", settings.store):
+        changed["store"] = str(directory.absolute() / Path(settings.store).expanduser())
+    return changed
