@@ -1,0 +1,1 @@
+"""How people and programs reach the system: the command line, and the receiver of Reports."""

@@ -1,0 +1,1 @@
+"""The `orchestrator` command: one file a command, loaded only when it is called."""

@@ -1,0 +1,165 @@
+"""How a run ended: a table and the next command for people, one document for programs.
+
+Called by `run`; docs/cli.md describes the document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.errors import (
+    LaunchFailed,
+    OrchestratorError,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    UserError,
+)
+from orchestrator.interfaces.cli import failures, figures
+from orchestrator.interfaces.cli.options import command_line
+from orchestrator.interfaces.cli.output import console, say, shown_path
+from orchestrator.records import JobState, Outcome, Reason
+
+SUCCEEDED, FAILED, INTERRUPTED = 0, 1, 130
+
+DOCUMENT_FIELDS = (
+    "job",
+    "attempt",
+    "resumed_from_step",
+    "state",
+    "reason",
+    "message",
+    "model",
+    "url",
+    "metrics",
+    "before",
+    "selection",
+    "seconds",
+    "step",
+    "checkpoint_step",
+    "rank",
+)
+
+_REASONS: tuple[tuple[type[OrchestratorError], Reason], ...] = (
+    (StoreDenied, Reason.STORE_DENIED),
+    (StoreUnavailable, Reason.STORE_UNAVAILABLE),
+    (StoreFull, Reason.DISK_FULL),
+    (LaunchFailed, Reason.LAUNCH_FAILED),
+    (UserError, Reason.USER_ERROR),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was typed."""
+
+    spec: Path
+    sets: tuple[str, ...]
+    store: str | None
+    new: bool
+
+    @property
+    def again(self) -> str:
+        """The command that goes on; without `--new`, which would begin anew."""
+        return command_line("run", shown_path(self.spec), sets=self.sets, store=self.store)
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The answer of `--json`; `error` is null unless the job failed."""
+    error: dict[str, Any] | None = None
+    if outcome.state is JobState.FAILED:
+        error = {
+            "kind": "JobFailed",
+            "message": outcome.message,
+            "hint": outcome.hint,
+            "exit_code": FAILED,
+            "problems": [],
+        }
+    fields = outcome.model_dump(mode="json")
+    return {name: fields[name] for name in DOCUMENT_FIELDS} | {"error": error}
+
+
+def document_of_error(error: BaseException) -> dict[str, Any]:
+    """The same document for a run that ended without an Outcome, most often before its start."""
+    reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.UNKNOWN)
+    told = failures.error_document(error)
+    values: dict[str, Any] = dict.fromkeys(DOCUMENT_FIELDS)
+    values |= {"metrics": {}, "before": {}, "seconds": {}}
+    values |= {"state": JobState.FAILED.value, "reason": reason.value, "message": told["message"]}
+    return values | {"error": told}
+
+
+def exit_code(outcome: Outcome) -> int:
+    if outcome.state is JobState.SUCCEEDED:
+        return SUCCEEDED
+    return FAILED if outcome.state is JobState.FAILED else INTERRUPTED
+
+
+def tell_success(outcome: Outcome, metrics: Sequence[str], *, store: str | None) -> None:
+    """The final table, what was published, and how to use it.
+
+    Args:
+        outcome: Of a run that succeeded.
+        metrics: The spec's, in order.
+        store: What `predict` must be told to find the model; absent: the setting's store has it.
+    """
+    from orchestrator.interfaces.cli.tables import labelled, metrics_table
+
+    assert outcome.model is not None, "a run that succeeded has published"
+    out = console()
+    out.print()
+    out.print(metrics_table(outcome.metrics, outcome.before, metrics))
+    out.print()
+    out.print(labelled(summary(outcome)))
+    predict = command_line("predict", outcome.model, "--text", "your text", store=store)
+    click.echo(f"\nTry it:\n  {predict}")
+
+
+def tell_failure(outcome: Outcome, request: Request) -> None:
+    message = outcome.message or "the job did not say why"
+    where = f" on rank {outcome.rank}" if outcome.rank is not None else ""
+    say(f"{click.style('failed:', fg='red', bold=True)} {message} ({outcome.reason}{where})")
+    if outcome.hint:
+        say(f"  hint: {outcome.hint}")
+    if outcome.checkpoint_step is not None:
+        say(f"The checkpoint of step {outcome.checkpoint_step} is kept. To go on from it:")
+        say(f"  {request.again}")
+
+
+def tell_interruption(outcome: Outcome, request: Request) -> None:
+    at_step = "" if outcome.step is None else f" at step {outcome.step}"
+    if outcome.checkpoint_step is None:
+        say(f"Interrupted{at_step}; no checkpoint was saved. To begin again:")
+    else:
+        say(f"Interrupted{at_step}; the checkpoint of step {outcome.checkpoint_step} is saved.")
+        say("To go on:")
+    say(f"  {request.again}")
+
+
+def summary(outcome: Outcome) -> list[tuple[str, str]]:
+    """Which model came out, where it lies, which weights it has and what it cost."""
+    rows = [("Published", f"{outcome.model}  {outcome.url}")]
+    if (chosen := outcome.selection) is not None and chosen.step is not None:
+        value = f", {chosen.metric} {figures.score(chosen.value)} on valid" if chosen.metric else ""
+        rows.append(("Weights", f"of step {chosen.step}{', the last' if chosen.last else value}"))
+    if outcome.resumed_from_step is not None:
+        resumed = f"from step {outcome.resumed_from_step}, attempt {outcome.attempt}"
+        rows.append(("Resumed", resumed))
+    if outcome.seconds:
+        total = figures.duration(sum(outcome.seconds.values()))
+        rows.append(("Time", f"{total}: {_phases(outcome)}"))
+    if outcome.message:
+        rows.append(("Note", outcome.message))
+    return rows
+
+
+def _phases(outcome: Outcome) -> str:
+    return ", ".join(
+        f"{phase.value.replace('_', ' ')} {figures.duration(seconds)}"
+        for phase, seconds in outcome.seconds.items()
+    )

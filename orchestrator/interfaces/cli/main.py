@@ -1,0 +1,133 @@
+"""The `orchestrator` program: the group, and the one place where errors become exit codes.
+
+Called by the console script. `--help` must stay instant, so the group knows each command by name
+and one line of help, and imports its module only when it is called.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from orchestrator import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class LazyCommand:
+    """Where a command lives, and the first line of its help (a test holds the two equal)."""
+
+    module: str
+    attribute: str
+    help: str
+
+    def load(self) -> click.Command:
+        command = getattr(import_module(self.module), self.attribute)
+        assert isinstance(command, click.Command), self
+        return command
+
+
+class LazyGroup(click.Group):
+    """A group that lists its commands without importing them, in the order they are used."""
+
+    def __init__(self, *args: Any, lazy: Mapping[str, LazyCommand], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._lazy = lazy
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self._lazy)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = self._lazy.get(cmd_name)
+        return entry.load() if entry else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self._lazy and not name.startswith("-") and not ctx.resilient_parsing:
+            from difflib import get_close_matches
+
+            close = get_close_matches(name, self._lazy, n=1)
+            known = f"Try one of: {', '.join(self._lazy)}."
+            remedy = f"Did you mean {close[0]}?" if close else known
+            ctx.fail(f"No such command {name!r}. {remedy}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self._lazy.items()])
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """As click's, but a command's integer is the exit code and errors are told our way."""
+        words = list(sys.argv[1:] if args is None else args)
+        try:
+            code = super().main(words, prog_name, complete_var, standalone_mode=False, **extra)
+        except Exception as error:
+            if not standalone_mode:
+                raise
+            self._end_with(error, as_json="--json" in words)
+        if not standalone_mode:
+            return code
+        sys.exit(code if isinstance(code, int) else 0)
+
+    @staticmethod
+    def _end_with(error: Exception, *, as_json: bool) -> NoReturn:
+        from orchestrator.interfaces.cli import failures
+
+        if as_json:
+            failures.print_document(error)
+        failures.explain(error)
+        sys.exit(failures.exit_code_of(error))
+
+
+def _command(name: str, help_line: str, *, attribute: str | None = None) -> LazyCommand:
+    return LazyCommand(f"orchestrator.interfaces.cli.{name}", attribute or name, help_line)
+
+
+COMMANDS: dict[str, LazyCommand] = {
+    "init": _command("init", "Write a commented spec for a task and your data."),
+    "validate": _command("validate", "Check a spec and list every problem in it."),
+    "plan": _command("plan", "Say what a job needs and whether it fits; start nothing."),
+    "data": _command("data", "Look at the data as the model will see it."),
+    "run": _command("run", "Train, evaluate and publish what a spec describes."),
+    "predict": _command("predict", "Label texts with a published model."),
+    "models": _command("models", "List, show, pull, verify and alias published models."),
+    "schema": _command("schema", "Print the JSON Schema of specs."),
+    "doctor": _command("doctor", "Check what this machine can do, with remedies."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
+@click.version_option(__version__, message="orchestrator %(version)s")
+def cli() -> None:
+    """Fine-tune language models from a declarative spec.
+
+    A first run: `orchestrator init`, then `plan`, `run` and `predict`.
+
+    Exit codes: 0 done, 1 the job failed, 2 bad input or a plan that does not fit,
+    130 interrupted. `--json` prints one JSON document on stdout.
+    """
+
+
+def main() -> None:
+    cli(prog_name="orchestrator")
+
+
+if __name__ == "__main__":
+    main()

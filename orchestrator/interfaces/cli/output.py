@@ -1,0 +1,68 @@
+"""What goes to stdout and stderr, and how. Every command prints through here.
+
+stdout carries the answer, stderr everything said on the way: so `--json` and pipes stay clean.
+rich is imported only where a table or a live display is really drawn.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+json_option: Callable[[Any], Any] = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
+)
+
+
+def print_json(document: object) -> None:
+    """One JSON document; numbers that JSON cannot carry (NaN, infinity) become null."""
+    click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console(*, err: bool = False) -> Console:
+    """A rich console on stdout or stderr; plain text when piped or under NO_COLOR."""
+    from rich.console import Console
+
+    return Console(stderr=err, highlight=False)
+
+
+def say(text: str) -> None:
+    """A remark on the way, to stderr."""
+    click.echo(text, err=True)
+
+
+def can_draw(stream: Any = None) -> bool:
+    """Whether a live display can be drawn there: a terminal that moves its cursor."""
+    import os
+
+    stream = sys.stderr if stream is None else stream
+    return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb")
+
+
+def shown_path(path: Path | str) -> str:
+    """The path as a person would type it here: relative where it lies below."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    return value
