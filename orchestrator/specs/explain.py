@@ -247,14 +247,15 @@ def _too_short(
     return "must not be empty", "give at least one entry, or remove the field"
 
 
+_DOMAINS = "domains: {reviews: {train: [{path: train.jsonl}], test: [{path: test.jsonl}]}}"
 _EXAMPLES = {
     "metadata": "metadata: {name: my-job}",
     "metadata.name": "name: my-job",
     "spec": "spec: with model, task and data below it",
     "model": "model: {base: hf://org/name}",
     "task": "task: {type: text-classification}",
-    "data": "data: {domains: {reviews: {train: [{path: train.jsonl}], test: [{path: test.jsonl}]}}}",
-    "data.domains": "domains: {reviews: {train: [{path: train.jsonl}], test: [{path: test.jsonl}]}}",
+    "data": f"data: {{{_DOMAINS}}}",
+    "data.domains": _DOMAINS,
 }
 
 

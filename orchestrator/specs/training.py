@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -19,6 +19,7 @@ MetricName = Literal[
     "weighted_recall",
     "loss",
 ]
+METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
 METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss"})
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.

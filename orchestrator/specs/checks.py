@@ -1,0 +1,217 @@
+"""Fields that contradict each other: what no single field of a spec can know to be wrong.
+
+Pure: no file is opened. Called by `inspect.validation` together with the schema (before) and the
+data (after). Each check names the fields it rests on, so that it stays silent where the schema
+already refused one of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator
+
+from orchestrator.errors import Problem
+from orchestrator.specs import data_checks, location_checks
+from orchestrator.specs.data import training_domains
+from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.suggest import closest
+from orchestrator.specs.training import METRIC_NAMES, METRICS_TO_MINIMIZE
+
+Check = Callable[[FineTune], Iterator[Problem]]
+
+_WITHIN_SOURCE = re.compile(r"data\.domains\..*\[\d+\]")
+
+MEAN = "mean"
+"""The domain part of a selection metric that stands for all of `train_on`."""
+
+
+def check_spec(spec: FineTune, *, doubtful: Collection[str] = ()) -> list[Problem]:
+    """All contradictions of `spec`; paths without the leading `spec.`, no file or line.
+
+    `doubtful` are fields the schema refused: checks that rest on one of them are left out.
+    """
+    problems: list[Problem] = []
+    # What is wrong within one source leaves domains and splits as they are.
+    doubts = [path for path in doubtful if not _WITHIN_SOURCE.match(path)]
+    for reads, check in CHECKS:
+        if not any(touches(field, doubt) for field in reads for doubt in doubts):
+            problems.extend(check(spec))
+    return problems
+
+
+def touches(field: str, other: str) -> bool:
+    """Whether two paths name the same field, or one the field that holds the other."""
+    short, long = sorted((field, other), key=len)
+    return long == short or long.startswith((f"{short}.", f"{short}["))
+
+
+def _selection_metric(spec: FineTune) -> Iterator[Problem]:
+    metric_path, data = spec.spec.selection.metric, spec.spec.data
+    if metric_path is None:
+        return
+    path = "selection.metric"
+    domain, _, metric = metric_path.partition("/")
+    if metric not in METRIC_NAMES:
+        near = closest(metric, METRIC_NAMES)
+        hint = f"write {domain}/{near}" if near else "one of " + ", ".join(METRIC_NAMES)
+        yield Problem(f"unknown metric '{metric}'", path=path, hint=hint)
+    if domain == MEAN:
+        return
+    if domain not in data.domains:
+        near = closest(domain, [*data.domains, MEAN])
+        known = ", ".join([*data.domains, MEAN])
+        hint = f"write {near}/{metric}" if near else f"one of {known}"
+        yield Problem(f"unknown domain '{domain}'", path=path, hint=hint)
+    elif data.domains[domain].valid is None and domain not in training_domains(data):
+        yield Problem(
+            f"domain '{domain}' has no valid split, and selection never reads test",
+            path=path,
+            hint=f"add data.domains.{domain}.valid, or select by a domain of train_on",
+        )
+
+
+def _selection_mode(spec: FineTune) -> Iterator[Problem]:
+    selection = spec.spec.selection
+    metric = (selection.metric or "").rpartition("/")[2]
+    if selection.mode is None or metric not in METRIC_NAMES:
+        return
+    right = "min" if metric in METRICS_TO_MINIMIZE else "max"
+    if selection.mode != right:
+        better = "smaller" if right == "min" else "larger"
+        yield Problem(
+            f"{metric} is better the {better} it is, so the mode is {right}",
+            path="selection.mode",
+            hint=f"write mode: {right}, or remove it",
+        )
+
+
+def _selection_last(spec: FineTune) -> Iterator[Problem]:
+    selection = spec.spec.selection
+    if not selection.last or spec.spec.training.early_stopping is not None:
+        return  # early stopping still needs to know what to watch
+    for name in ("metric", "mode", "every_steps"):
+        if getattr(selection, name) is not None:
+            yield Problem(
+                f"`{name}` has no effect with `last: true`: nothing is selected",
+                path=f"selection.{name}",
+                hint="remove one of the two",
+            )
+
+
+def _selection_steps(spec: FineTune) -> Iterator[Problem]:
+    every, total = spec.spec.selection.every_steps, spec.spec.training.max_steps
+    if every is not None and total is not None and every > total:
+        yield Problem(
+            f"training ends after {total} steps (training.max_steps), before the first evaluation",
+            path="selection.every_steps",
+            hint=f"at most {total}",
+        )
+
+
+def _batch(spec: FineTune) -> Iterator[Problem]:
+    rows, workers = spec.spec.training.global_batch_size, spec.spec.resources.workers
+    micro = spec.spec.engine.micro_batch_size
+    if rows % workers:
+        yield Problem(
+            f"{rows} rows a step cannot be divided among {workers} workers",
+            path="training.global_batch_size",
+            hint=_multiples(rows, workers),
+        )
+    elif micro is not None and rows % (workers * micro):
+        fitting = [n for n in range(1, rows // workers + 1) if rows // workers % n == 0]
+        nearest = min(fitting, key=lambda n: (abs(n - micro), n))
+        yield Problem(
+            f"{micro} rows on each of {workers} workers do not divide the global batch of {rows}",
+            path="engine.micro_batch_size",
+            hint=f"write {nearest}, or training.global_batch_size: "
+            f"{_multiples(rows, workers * micro).removeprefix('write ')}",
+        )
+
+
+def _multiples(number: int, of: int) -> str:
+    below = number // of * of
+    return f"write {below} or {below + of}" if below else f"write {of}"
+
+
+def _warmup(spec: FineTune) -> Iterator[Problem]:
+    training = spec.spec.training
+    warmup, total = training.warmup_steps, training.max_steps
+    if warmup is not None and total is not None and warmup >= total:
+        yield Problem(
+            f"the warm-up would last all {total} steps of training.max_steps",
+            path="training.warmup_steps",
+            hint=f"less than {total}, e.g. {total // 10}",
+        )
+
+
+def _precision(spec: FineTune) -> Iterator[Problem]:
+    if spec.spec.training.precision == "fp16" and spec.spec.resources.gpus_per_worker == 0:
+        yield Problem(
+            "fp16 needs GPUs, and resources.gpus_per_worker is 0",
+            path="training.precision",
+            hint="write fp32 or bf16, or give each worker a GPU",
+        )
+
+
+def _accelerator(spec: FineTune) -> Iterator[Problem]:
+    resources = spec.spec.resources
+    if resources.accelerator is not None and resources.gpus_per_worker == 0:
+        yield Problem(
+            f"a worker without a GPU cannot have an {resources.accelerator}",
+            path="resources.accelerator",
+            hint="write resources.gpus_per_worker: 1, or remove accelerator",
+        )
+
+
+def _ddp(spec: FineTune) -> Iterator[Problem]:
+    engine = spec.spec.engine
+    if engine.strategy != "ddp":
+        return
+    given = {"zero_stage": engine.zero_stage or None, "offload": engine.offload}
+    for name, value in given.items():
+        if value not in (None, "none"):
+            yield Problem(
+                f"`{name}: {value}` is DeepSpeed's, and engine.strategy is ddp",
+                path=f"engine.{name}",
+                hint="remove it, or write engine.strategy: deepspeed",
+            )
+
+
+def _offload(spec: FineTune) -> Iterator[Problem]:
+    engine = spec.spec.engine
+    least = {"optimizer": 1, "parameters": 3}.get(engine.offload or "none", 0)
+    if engine.strategy == "deepspeed" and (engine.zero_stage or 0) < least:
+        if engine.zero_stage is None:
+            return  # the plan will choose a stage that offers it
+        stages = "3" if least == 3 else "1, 2 or 3"
+        yield Problem(
+            f"offloading {engine.offload} needs ZeRO stage {stages}, not {engine.zero_stage}",
+            path="engine.offload",
+            hint=f"write engine.zero_stage: {least}, or remove it and the plan chooses",
+        )
+
+
+def _metrics(spec: FineTune) -> Iterator[Problem]:
+    metrics = spec.spec.evaluation.metrics or ()
+    for index, metric in enumerate(metrics):
+        if metric in metrics[:index]:
+            path = f"evaluation.metrics[{index}]"
+            yield Problem(f"'{metric}' is listed twice", path=path, hint="remove one")
+
+
+CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
+    *data_checks.CHECKS,
+    *location_checks.CHECKS,
+    (("selection.metric", "data.domains", "data.train_on"), _selection_metric),
+    (("selection.metric", "selection.mode"), _selection_mode),
+    (("selection", "training.early_stopping"), _selection_last),
+    (("selection.every_steps", "training.max_steps"), _selection_steps),
+    (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
+    (("training.warmup_steps", "training.max_steps"), _warmup),
+    (("training.precision", "resources.gpus_per_worker"), _precision),
+    (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),
+    (("engine",), _ddp),
+    (("engine",), _offload),
+    (("evaluation.metrics",), _metrics),
+)
+"""The fields a check rests on, and the check."""
