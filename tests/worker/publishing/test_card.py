@@ -1,0 +1,52 @@
+"""The model card says what a reader must know, in the form hubs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from orchestrator.records import SelectionOutcome
+from orchestrator.worker.publishing.card import model_card
+from tests.worker.tiny import launch
+
+
+def figures(accuracy: float, majority: float) -> dict[str, Any]:
+    return {
+        "num_rows": 40,
+        "accuracy": accuracy,
+        "macro_f1": accuracy - 0.05,
+        "majority_accuracy": majority,
+        "intervals": {"accuracy": [accuracy - 0.1, accuracy + 0.1]},
+    }
+
+
+def card() -> str:
+    return model_card(
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": figures(0.9, 0.6), "news": figures(0.5, 0.7)},
+        {"toy": figures(0.5, 0.6), "news": figures(0.4, 0.7)},
+        SelectionOutcome(metric="toy/macro_f1", mode="max", value=0.8765, step=12),
+        {"toy": {"train": 120, "test": 40}, "news": {"test": 40}},
+    )
+
+
+def test_the_front_matter_is_yaml_with_the_results() -> None:
+    front = yaml.safe_load(card().split("---")[1])
+    assert front["pipeline_tag"] == "text-classification"
+    assert front["base_model"] == "/base"
+    result = front["model-index"][0]["results"][0]
+    assert result["dataset"]["name"] == "toy"
+    assert result["metrics"][0] == {"type": "accuracy", "value": 0.9}
+
+
+def test_the_table_shows_before_after_interval_and_floor() -> None:
+    assert "| toy | trained on | 40 | 0.500 → 0.900 [0.800, 1.000] | 0.600 |" in card()
+    assert "| news | transfer | 40 | 0.400 → 0.500 [0.400, 0.600] | 0.700 |" in card()
+
+
+def test_the_limits_name_weak_and_unseen_domains() -> None:
+    assert "No better than the majority floor on: news." in card()
+    assert "Never saw text of: news" in card()
+    assert "step 12, the best by toy/macro_f1 on the validation split (0.8765)" in card()

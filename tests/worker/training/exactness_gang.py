@@ -1,0 +1,92 @@
+"""One rank of the gang that `test_exactness.py` starts: trains each case, prints losses and norms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+from accelerate.state import AcceleratorState
+from transformers.integrations import unset_hf_deepspeed_config
+
+from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.evaluation.passes import EvaluationPass
+from orchestrator.worker.gang import Gang
+from orchestrator.worker.models.loading import load_model, load_tokenizer
+from orchestrator.worker.tasks import task_for
+from orchestrator.worker.training.arguments import training_arguments
+from orchestrator.worker.training.checkpointing import Progress
+from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.trainer import FineTuneTrainer, Run
+from tests.worker.tiny import launch, rows
+
+
+class NoCheckpoints:
+    """Stands where a Checkpointer is; this gang measures steps and saves nothing."""
+
+    committed_step = None
+
+
+class LossOnly(FineTuneTrainer):
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        self.control.should_evaluate = False
+        return {}
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        self.control.should_save = False
+
+
+def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[dict[str, float]]:
+    order = launch(
+        base,
+        scratch,
+        training={**case["training"], "warmup_ratio": 0.0, "max_length": 16},
+        engine=case["engine"],
+        resources={"workers": gang.world_size},
+    )
+    spec = order.spec.spec
+    task, tokenizer = task_for(spec.task), load_tokenizer(base)
+    encoded = task.encode(pa.table(rows(case["num_rows"])), tokenizer, 16)
+    batches = BatchPlan(
+        digest="toy",
+        seed=spec.training.seed,
+        num_rows=len(encoded),
+        global_batch_size=spec.training.global_batch_size,
+        micro_batch_size=spec.engine.micro_batch_size or 1,
+        num_workers=gang.world_size,
+    )
+    run = Run(
+        launch=order,
+        gang=gang,
+        task=task,
+        tokenizer=tokenizer,
+        train=encoded,
+        valid={},
+        batches=batches,
+        evaluation=EvaluationPass(task, tokenizer, gang, 8, torch.device("cpu")),
+        checkpointer=NoCheckpoints(),  # type: ignore[arg-type]
+        reporter=Reporter(order, gang.rank),
+        progress=Progress(),
+        num_steps=case["training"]["max_steps"],
+    )
+    model = load_model(task, base, tokenizer, spec.training.seed)
+    trainer = LossOnly(run, model, training_arguments(spec, run.num_steps, scratch))
+    trainer.train()
+    unset_hf_deepspeed_config()  # a gang trains once; the next case must not see this one's
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return [{key: row[key] for key in ("loss", "grad_norm")} for row in run.history]
+
+
+def main() -> None:
+    base, scratch, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    gang = Gang.join()
+    found = {name: train(case, base, scratch, gang) for name, case in cases.items()}
+    if gang.is_first:
+        (scratch / "found.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
