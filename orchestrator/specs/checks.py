@@ -19,8 +19,6 @@ from orchestrator.specs.training import METRIC_NAMES, METRICS_TO_MINIMIZE
 
 Check = Callable[[FineTune], Iterator[Problem]]
 
-_WITHIN_SOURCE = re.compile(r"data\.domains\..*\[\d+\]")
-
 MEAN = "mean"
 """The domain part of a selection metric that stands for all of `train_on`."""
 
@@ -32,11 +30,16 @@ def check_spec(spec: FineTune, *, doubtful: Collection[str] = ()) -> list[Proble
     """
     problems: list[Problem] = []
     # What is wrong within one source leaves domains and splits as they are.
-    doubts = [path for path in doubtful if not _WITHIN_SOURCE.match(path)]
+    doubts = [path for path in doubtful if not is_within_source(path)]
     for reads, check in CHECKS:
         if not any(touches(field, doubt) for field in reads for doubt in doubts):
             problems.extend(check(spec))
     return problems
+
+
+def is_within_source(path: str) -> bool:
+    """Whether a path names one source of a split, or a field of it."""
+    return re.match(r"data\.domains\..*\[\d+\]", path) is not None
 
 
 def touches(field: str, other: str) -> bool:

@@ -1,0 +1,1 @@
+"""Facts about models, data and machines, without torch; both planes use it."""

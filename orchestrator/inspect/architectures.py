@@ -1,0 +1,69 @@
+"""Which kinds of models a task can start from, known without importing transformers.
+
+Called by `inspect.model`. The names are those of transformers' `model_type`; a test compares them
+with the installed release.
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+KNOWN_RELEASE = (5, 23)
+"""The transformers release the table below was read from."""
+
+SEQUENCE_CLASSIFICATION = frozenset(
+    """
+    albert arcee axk1 axk2 bart bert big_bird bigbird_pegasus biogpt bloom camembert canine
+    cohere_compass_text convbert ctrl data2vec-text deberta deberta-v2 deepseek_v2 deepseek_v3
+    diffllama distilbert doge electra ernie esm esmc eurobert exaone4 falcon flaubert fnet
+    funnel gemma gemma2 gemma3 gemma3_text glm glm4 gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox
+    gpt_oss gptj gte helium hunyuan_v1_dense hunyuan_v1_moe ibert jamba jetmoe
+    jina_embeddings_v3 layoutlm layoutlmv2 layoutlmv3 lilt llama longformer luke markuplm mbart
+    megatron-bert minicpm3 minimax ministral ministral3 mistral mistral4 mixtral mobilebert
+    modernbert modernbert-decoder modernvbert mpnet mpt mra mt5 mvp nemotron nomic_bert
+    nystromformer olmo olmo2 olmo3 openai-gpt opt perceiver persimmon phi phi3 phimoe plbart
+    qwen2 qwen2_moe qwen3 qwen3_5 qwen3_5_text qwen3_moe qwen3_next reformer rembert roberta
+    roberta-prelayernorm roc_bert roformer seed_oss smollm3 squeezebert stablelm starcoder2 t5
+    t5gemma t5gemma2 tapas ultrabert ultravbert umt5 xlm xlm-roberta xlm-roberta-xl xlnet xmod
+    yoso zamba zamba2
+    """.split()
+)
+"""Kinds that `AutoModelForSequenceClassification` builds."""
+
+SHARED_LAYERS = frozenset({"albert"})
+"""Kinds whose layers all use the one layer that is stored."""
+
+RELATIVE_POSITIONS = frozenset({"bloom", "mt5", "t5", "umt5", "xlnet"})
+"""Kinds without a table of positions: no text is too long for them."""
+
+PADDED_POSITIONS = frozenset(
+    {
+        *("camembert", "data2vec-text", "esm", "ibert", "longformer", "mpnet", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
+"""Kinds that count positions from behind the padding index, so that their table is shorter by it."""
+
+DENSE_HEADS = frozenset(
+    {
+        *("bart", "camembert", "deberta", "deberta-v2", "distilbert", "electra", "esm", "ibert"),
+        *("longformer", "mbart", "modernbert", "mpnet", "mvp", "plbart", "roberta"),
+        *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
+    }
+)
+"""Kinds whose new classification head has a square layer before the output."""
+
+
+def can_classify(model_type: str) -> bool:
+    """Whether transformers, as far as is known here, classifies texts with this kind of model."""
+    return model_type in SEQUENCE_CLASSIFICATION
+
+
+def knows_more_than_this() -> bool:
+    """Whether kinds absent here may exist: transformers is newer, or is installed elsewhere only."""
+    try:
+        version = metadata.version("transformers")
+    except metadata.PackageNotFoundError:
+        return True
+    major, minor = (int(part) for part in version.split(".")[:2])
+    return (major, minor) > KNOWN_RELEASE

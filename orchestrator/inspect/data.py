@@ -1,0 +1,147 @@
+"""Facts about a job's data, and its tables: what the plan, the preview and the workers read.
+
+`inspect_data` never raises for bad data: it hands out every problem, for `inspect.validation` to
+report beside those of the spec. `read_tables` raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.errors import InvalidInput, Problem
+from orchestrator.inspect.class_checks import (
+    class_counts,
+    class_problems,
+    class_warnings,
+    labels_of,
+)
+from orchestrator.inspect.files import Fetch
+from orchestrator.inspect.overlap import overlap_warnings
+from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
+from orchestrator.inspect.values import LABEL
+from orchestrator.specs.data import Split
+from orchestrator.specs.finetune import FineTuneSpec
+
+__all__ = [
+    "DataFacts",
+    "Fetch",
+    "LengthFacts",
+    "SplitFacts",
+    "SplitKey",
+    "inspect_data",
+    "read_tables",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LengthFacts:
+    """Characters of the rows' texts."""
+
+    mean: float
+    p95: float
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class SplitFacts:
+    """One split as the job sees it: after hold-out and weights, as `read_tables` gives it."""
+
+    domain: str
+    split: Split
+    num_rows: int
+    digest: str
+    class_counts: Mapping[str, int]  # empty for tasks without labels
+    derived: bool  # held out of train by valid_fraction
+    characters: LengthFacts
+
+
+@dataclass(frozen=True, slots=True)
+class DataFacts:
+    """What the data of a job are. With problems, only splits that could be read are in `splits`."""
+
+    splits: Mapping[SplitKey, SplitFacts]
+    labels: tuple[str, ...]  # in the order of the model's outputs
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """domain/split -> sha256 (hex): what an identity is made of."""
+        return {f"{name}/{split}": facts.digest for (name, split), facts in self.splits.items()}
+
+    @property
+    def num_train_rows(self) -> int:
+        """Rows an epoch draws, over all training domains."""
+        return sum(f.num_rows for f in self.splits.values() if f.split == "train")
+
+
+def inspect_data(
+    spec: FineTuneSpec,
+    *,
+    base_dir: Path,
+    fetch: Fetch | None,
+    doubtful: Collection[str] = (),
+) -> DataFacts:
+    """Reads every split the job uses and says what it is and what is wrong with it.
+
+    `doubtful` are fields of a spec that its schema refused: nothing is said that rests on them.
+    """
+    how = Reading(spec.task.type, base_dir, fetch, doubtful)
+    found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    labels = labels_of(spec, found)
+    problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
+    return DataFacts(
+        splits={key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables},
+        labels=labels,
+        problems=tuple(problems),
+        warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
+    )
+
+
+def read_tables(
+    spec: FineTuneSpec,
+    *,
+    base_dir: Path,
+    fetch: Fetch | None,
+    wanted: Collection[SplitKey] | None = None,
+) -> dict[SplitKey, pa.Table]:
+    """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
+
+    Rows keep the order of their files; where a domain has no valid split it is held out of train,
+    and sources are repeated or thinned by their weights. Raises InvalidInput.
+    """
+    how = Reading(spec.task.type, base_dir, fetch)
+    keys = used_splits(spec.data) if wanted is None else list(wanted)
+    found = read_all(spec.data, how, wanted=keys)
+    if found.problems:
+        raise InvalidInput(found.problems)
+    return {key: found.tables[key] for key in keys}
+
+
+def _facts(key: SplitKey, found: ReadData) -> SplitFacts:
+    table = found.tables[key]
+    return SplitFacts(
+        domain=key[0],
+        split=key[1],
+        num_rows=table.num_rows,
+        digest=found.digests[key],
+        class_counts=class_counts([table]),
+        derived=key in found.derived,
+        characters=_lengths(table),
+    )
+
+
+def _lengths(table: pa.Table) -> LengthFacts:
+    texts = [table.column(role) for role in table.column_names if role != LABEL]
+    lengths = pc.utf8_length(texts[0])
+    for more in texts[1:]:
+        lengths = pc.add(lengths, pc.utf8_length(more))
+    if not len(lengths):
+        return LengthFacts(0.0, 0.0, 0)
+    p95 = pc.quantile(lengths, q=0.95, interpolation="nearest")[0].as_py()
+    return LengthFacts(float(pc.mean(lengths).as_py()), float(p95), int(pc.max(lengths).as_py()))

@@ -1,0 +1,118 @@
+"""Hub data sets through the `datasets` library, which is imported only when a spec names one.
+
+Also reads a local folder that the library accepts in place of a hub name. No code of a data set
+is ever run: the library refuses scripts. Called by `inspect.sources`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from orchestrator.errors import InvalidInput, MissingExtra, Problem
+from orchestrator.inspect.faults import Faults
+from orchestrator.inspect.readers import canonical
+from orchestrator.inspect.values import LABEL
+from orchestrator.specs.data import Source
+from orchestrator.specs.suggest import closest
+
+_HASHED_ROWS = 10_000
+
+
+def read_hub(
+    source: Source, columns: Mapping[str, str], place: str, *, base_dir: Path
+) -> tuple[pa.Table, str]:
+    """Role columns as strings, and a digest of their content; raises InvalidInput."""
+    assert source.hub is not None
+    rows = _load(source, place, base_dir)
+    problems = [
+        _wrong_column(source, role, name, rows.column_names, f"{place}.columns.{role}")
+        for role, name in columns.items()
+        if name not in rows.column_names
+    ]
+    if problems:
+        raise InvalidInput(problems)
+    if rows.num_rows == 0:
+        message = f"split {source.split} of {source.hub} has no rows"
+        raise InvalidInput([Problem(message, path=f"{place}.split", hint="choose another split")])
+    wanted = list(dict.fromkeys(columns.values()))
+    table = rows.select_columns(wanted).with_format("arrow")[:]
+    table = table.select(list(columns.values())).rename_columns(list(columns))
+    if LABEL in columns:
+        table = _with_class_names(table, rows.features[columns[LABEL]])
+    faults = Faults(place, f"{source.hub} ({source.split})")
+    table = canonical(table, columns, faults, lambda row: None)
+    return table, _content_digest(table)
+
+
+def _load(source: Source, place: str, base_dir: Path) -> Any:
+    try:
+        import datasets
+    except ImportError as error:
+        raise MissingExtra(
+            f"{place}.hub: hub data sets need the `datasets` library",
+            hint="pip install 'finetune-orchestrator[worker]'",
+        ) from error
+    name = str(source.hub)
+    local = base_dir / name
+    try:
+        return datasets.load_dataset(
+            str(local) if local.is_dir() else name,
+            source.config,
+            split=source.split,
+            revision=source.revision,
+        )
+    except Exception as error:
+        raise InvalidInput([_explained(error, source, place)]) from error
+
+
+def _explained(error: Exception, source: Source, place: str) -> Problem:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    name = source.hub
+    if "split" in text.lower() and isinstance(error, ValueError):
+        message = f"{name} has no split '{source.split}': {text}"
+        return Problem(message, path=f"{place}.split", hint="choose one of its splits")
+    if "BuilderConfig" in text or "Config name is missing" in text:
+        hint = "name one of its configurations in `config`"
+        return Problem(f"{name}: {text}", path=f"{place}.config", hint=hint)
+    if names & {"OfflineModeIsEnabled", "ConnectionError", "LocalEntryNotFoundError"}:
+        message = f"{name} is not in the local cache and the hub cannot be reached"
+        hint = "unset HF_HUB_OFFLINE, check the network, or give files by `path`"
+        return Problem(message, path=f"{place}.hub", hint=hint)
+    if names & {"DatasetNotFoundError", "DataFilesNotFoundError", "FileNotFoundError"}:
+        hint = "check its name (org/name) and revision; a private one needs HF_TOKEN"
+        return Problem(f"{name} cannot be found: {text}", path=f"{place}.hub", hint=hint)
+    hint = "check the name, or give files by `path`"
+    return Problem(f"{name} cannot be read: {text}", path=f"{place}.hub", hint=hint)
+
+
+def _wrong_column(source: Source, role: str, column: str, known: list[str], path: str) -> Problem:
+    near = closest(column, known) or "<one of these>"
+    message = f"{source.hub} has no column `{column}`; it has: {', '.join(known)}"
+    return Problem(message, path=path, hint=f"write columns: {{{role}: {near}}} in this source")
+
+
+def _with_class_names(table: pa.Table, feature: Any) -> pa.Table:
+    """Numbers of classes become their names, so that they meet those of files; -1 is no label."""
+    names = getattr(feature, "names", None)
+    if not names:
+        return table
+    numbers = table.column(LABEL).to_pylist()
+    labels = [names[n] if n is not None and n >= 0 else None for n in numbers]
+    place = table.schema.get_field_index(LABEL)
+    return table.set_column(place, LABEL, pa.chunked_array([pa.array(labels, pa.string())]))
+
+
+def _content_digest(table: pa.Table) -> str:
+    """A hub data set has no one file whose bytes stand for it: its rows do."""
+    digest = hashlib.sha256()
+    for start in range(0, table.num_rows, _HASHED_ROWS):
+        rows = table.slice(start, _HASHED_ROWS).to_pydict()
+        digest.update(json.dumps(rows, sort_keys=True).encode())
+    return digest.hexdigest()

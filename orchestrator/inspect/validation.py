@@ -1,0 +1,61 @@
+"""Everything wrong with a spec and its data, in one answer.
+
+The one entrance for `server.plan`, `run` and `validate`: schema, fields that contradict each
+other, missing files, wrong columns and bad rows are reported together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.errors import InvalidInput, Problem
+from orchestrator.inspect.data import DataFacts, inspect_data
+from orchestrator.inspect.files import Fetch
+from orchestrator.specs.checks import check_spec
+from orchestrator.specs.loading import LoadedSpec, load_document
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A spec with nothing against it. `data` is None where the data were not to be read."""
+
+    loaded: LoadedSpec
+    data: DataFacts | None
+
+
+def validate_all(
+    source: Path | str,
+    sets: Sequence[str] = (),
+    *,
+    fetch: Fetch | None = None,
+    read_data: bool = True,
+) -> Validated:
+    """Loads, checks and (with `read_data`) reads the data; raises InvalidInput with everything.
+
+    `fetch` brings URLs of object stores here; without it they are refused.
+    """
+    # 1. The text, its syntax and its schema.
+    document = load_document(source, sets=sets)
+    problems: list[Problem] = list(document.problems)
+    facts: DataFacts | None = None
+    if document.usable is not None:
+        # 2. Fields that contradict each other, among what the schema left.
+        contradictions = check_spec(document.usable, doubtful=document.doubtful)
+        problems.extend(map(document.positions.located, contradictions))
+        # 3. The data, unless what is wrong so far makes them meaningless.
+        if read_data:
+            doubtful = document.doubtful | {p.path for p in contradictions if p.path}
+            facts = inspect_data(
+                document.usable.spec, base_dir=document.base_dir, fetch=fetch, doubtful=doubtful
+            )
+            problems.extend(map(document.positions.located, facts.problems))
+    if problems:
+        raise InvalidInput(_in_order(problems, str(source)))
+    return Validated(document.loaded(), facts)
+
+
+def _in_order(problems: list[Problem], spec_file: str) -> list[Problem]:
+    """Those of the spec first, by line, then those of data files."""
+    return sorted(problems, key=lambda p: (p.file != spec_file, p.file or "", p.line or 0))

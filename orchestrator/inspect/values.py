@@ -1,0 +1,161 @@
+"""What a text and a label may be, and how each becomes the one string the system works with.
+
+Each rule exists twice with the same words: over a whole pyarrow column, for good files at full
+speed, and over one Python value, for finding the exact line of a bad one. Used by
+`inspect.formats` and `inspect.hub`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from orchestrator.inspect.arrays import count_and_first
+from orchestrator.inspect.faults import RowFault
+
+LABEL = "label"
+"""The role whose values are classes; every other role is text."""
+
+REMOVE = "fill it in or remove the row"
+TEXT_HINT = "text must be a string; choose another column with `columns`"
+CLASS_HINT = "a label is text, a whole number, or true or false"
+
+
+class BadValue(ValueError):
+    """One value that is no text or no label."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def one_value(role: str, column: str, value: Any) -> str:
+    """The canonical string of one value; raises BadValue."""
+    return _one_label(column, value) if role == LABEL else _one_text(column, value)
+
+
+def _one_text(column: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        raise BadValue(_no_value(column), REMOVE)
+    if not isinstance(value, str):
+        raise BadValue(f"column `{column}` holds {_kind(value)}, not text", TEXT_HINT)
+    if not value.strip():
+        raise BadValue(_blank(column), REMOVE)
+    if any("\ud800" <= c <= "\udfff" for c in value):
+        raise BadValue(f"column `{column}` holds half a character (a lone surrogate)", REMOVE)
+    return value
+
+
+def _one_label(column: str, value: Any) -> str:
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case int():
+            return str(value)
+        case float() if math.isnan(value):
+            raise BadValue(_no_value(column), REMOVE)
+        case float() if value.is_integer():
+            return str(int(value))
+        case float():
+            raise BadValue(_fraction(column), "classification needs classes, not a measure")
+        case None:
+            raise BadValue(_no_value(column), REMOVE)
+        case str() if not value.strip():
+            raise BadValue(_blank(column), REMOVE)
+        case str():
+            return value.strip()
+        case _:
+            message = f"column `{column}` holds {_kind(value)}, not one label"
+            raise BadValue(message, CLASS_HINT)
+
+
+def whole_column(
+    role: str, column: str, values: pa.ChunkedArray
+) -> tuple[pa.ChunkedArray, list[RowFault]]:
+    """The canonical strings of a column, and what is wrong in it; raises BadValue for its type.
+
+    Where faults are returned the strings are not to be used.
+    """
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    strings = _labels(column, values) if role == LABEL else _texts(column, values)
+    if isinstance(strings, list):
+        return values, strings
+    faults = list(_faults(column, strings))
+    return (pc.utf8_trim_whitespace(strings) if role == LABEL else strings), faults
+
+
+def _texts(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_null(values.type):
+        return values.cast(pa.string())
+    if not _is_string(values.type):
+        raise BadValue(f"column `{column}` holds {values.type}, not text", TEXT_HINT)
+    return values.cast(pa.string())
+
+
+def _labels(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray | list[RowFault]:
+    kind = values.type
+    if _is_string(kind) or pa.types.is_null(kind) or pa.types.is_boolean(kind):
+        return values.cast(pa.string())
+    if pa.types.is_integer(kind):
+        return values.cast(pa.string())
+    if pa.types.is_floating(kind):
+        values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
+        broken = pc.and_(pc.is_valid(values), pc.not_equal(pc.floor(values), values))
+        fault = _fault(broken, _fraction(column), "classification needs classes, not a measure")
+        return [fault] if fault else values.cast(pa.int64()).cast(pa.string())
+    raise BadValue(f"column `{column}` holds {kind}, not one label", CLASS_HINT)
+
+
+def _faults(column: str, strings: pa.ChunkedArray) -> Iterator[RowFault]:
+    if strings.null_count:
+        fault = _fault(pc.is_null(strings), _no_value(column), REMOVE)
+        if fault:
+            yield fault
+    has_signs = pc.utf8_length(pc.utf8_trim_whitespace(strings)).cast(pa.bool_())
+    blank = pc.and_kleene(pc.is_valid(strings), pc.invert(has_signs))
+    fault = _fault(blank, _blank(column), REMOVE)
+    if fault:
+        yield fault
+
+
+def _fault(mask: pa.ChunkedArray, message: str, hint: str) -> RowFault | None:
+    count, first = count_and_first(mask)
+    return RowFault(message, hint, first, count) if count else None
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def _no_value(column: str) -> str:
+    return f"column `{column}` has no value (missing, null or NaN)"
+
+
+def _blank(column: str) -> str:
+    return f"column `{column}` is empty"
+
+
+def _fraction(column: str) -> str:
+    return f"column `{column}` holds a fractional number, not a label"
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case dict():
+            return "an object"
+        case _:
+            return f"a {type(value).__name__}"
