@@ -65,7 +65,9 @@ def launch(base: Path, scratch: Path, **spec: Any) -> Launch:
         "model": {"base": str(base)},
         "task": {"type": "text-classification", "labels": ["negative", "positive"]},
         "data": {
-            "domains": {"toy": {"train": [{"path": "/toy.jsonl"}], "test": [{"path": "/toy.jsonl"}]}},
+            "domains": {
+                "toy": {"train": [{"path": "/toy.jsonl"}], "test": [{"path": "/toy.jsonl"}]}
+            },
             "train_on": ["toy"],
         },
         "training": {"epochs": 1, "warmup_ratio": 0.0, "max_length": 16},

@@ -92,7 +92,8 @@ def bootstrap_intervals(
 
 def _accuracies(matrices: np.ndarray) -> np.ndarray:
     correct: np.ndarray = np.trace(matrices, axis1=1, axis2=2)
-    return correct / matrices.sum(axis=(1, 2))
+    accuracies: np.ndarray = correct / matrices.sum(axis=(1, 2))
+    return accuracies
 
 
 def _macro_f1s(matrices: np.ndarray) -> np.ndarray:

@@ -50,7 +50,7 @@ class EvaluationPass:
         return predictions[np.argsort(order)]
 
     def evaluate(self, forward: Callable[..., Any], encoded: Encoded) -> dict[str, Any]:
-        return self.task.metrics(self.predict(forward, encoded), self.task.labels(encoded))
+        return self.task.metrics(self.predict(forward, encoded), encoded.targets)
 
     def _my_batches(self, encoded: Encoded) -> Iterator[np.ndarray]:
         """Batches of rows of like length (little padding), dealt to the ranks in turn."""

@@ -18,7 +18,7 @@ def reported_figures(
 ) -> dict[str, Any]:
     """Metrics of the task with `intervals`: metric -> [low, high]; the same on every rank."""
     predictions = evaluation.predict(forward, encoded)
-    labels = evaluation.task.labels(encoded)
+    labels = encoded.targets
     figures = evaluation.task.metrics(predictions, labels)
     figures["intervals"] = evaluation.task.intervals(predictions, labels, bootstrap_samples, seed)
     return figures

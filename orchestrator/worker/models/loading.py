@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from orchestrator.worker.tasks.base import Task
@@ -26,4 +27,11 @@ def load_model(
     model = task.build_model(base)
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    return model
+
+
+def on_device(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+    """The model in evaluation mode on the device."""
+    torch.nn.Module.to(model, device)
+    torch.nn.Module.train(model, False)
     return model

@@ -26,7 +26,8 @@ def publish(
     The version belongs to the job: publishing again completes or returns the same one.
     """
     name = launch.spec.spec.output.name
-    assert name is not None and outcome.selection is not None, "the plan resolves output.name"
+    assert name is not None, "the plan resolves output.name"
+    assert outcome.selection is not None, "only a finished training is published"
     attempts = [
         {"attempt": number, **checkpoints.attempt_record(number)}
         for number in checkpoints.attempts()

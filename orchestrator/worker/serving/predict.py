@@ -14,7 +14,7 @@ from transformers import (
 )
 
 from orchestrator.worker.data.collating import pad_rows
-from orchestrator.worker.models.loading import load_tokenizer
+from orchestrator.worker.models.loading import load_tokenizer, on_device
 
 DEFAULT_MAX_LENGTH = 512
 
@@ -34,7 +34,7 @@ class Predictor:
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._model = model.to(self.device).eval()
+        self._model = on_device(model, self.device)
         self._tokenizer = tokenizer
         self._max_length = max_length
 
@@ -60,11 +60,13 @@ class Predictor:
     @property
     def labels(self) -> tuple[str, ...]:
         """In the order of the model's outputs."""
-        names = self._model.config.id2label
+        names: dict[int, str] = self._model.config.id2label  # type: ignore[assignment]
         return tuple(names[number] for number in sorted(names))
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
         """One Prediction a text, in order; texts of like length share a batch."""
+        if not texts:
+            return []
         encoded = self._tokenizer(list(texts), truncation=True, max_length=self._max_length)
         token_ids: list[list[int]] = encoded["input_ids"]
         order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))

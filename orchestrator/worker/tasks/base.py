@@ -12,12 +12,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class Encoded(torch.utils.data.Dataset[dict[str, Any]], Protocol):
-    """Rows ready for a collator; index `PADDING` gives a row that does not count."""
+class Encoded(Protocol):
+    """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""
 
     lengths: np.ndarray  # tokens of each row
+    targets: np.ndarray  # what the metrics compare predictions with
 
     def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
 class Task(Protocol):
@@ -47,8 +50,6 @@ class Task(Protocol):
     def predictions(self, outputs: Any) -> torch.Tensor:
         """What evaluation keeps of a batch, one row an example."""
         ...
-
-    def labels(self, encoded: Encoded) -> np.ndarray: ...
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]: ...
 

@@ -29,9 +29,9 @@ IGNORED = -100  # torch's ignore_index: the row does not count
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
     """Token ids and label ids; index `PADDING` is a two-token row whose label is ignored."""
 
-    def __init__(self, token_ids: list[list[int]], label_ids: np.ndarray) -> None:
+    def __init__(self, token_ids: list[list[int]], targets: np.ndarray) -> None:
         self.token_ids = token_ids
-        self.label_ids = label_ids
+        self.targets = targets
         self.lengths = np.fromiter((len(ids) for ids in token_ids), dtype=np.int64)
 
     def __len__(self) -> int:
@@ -40,7 +40,7 @@ class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         if index == PADDING:
             return {"input_ids": self.token_ids[0][:2], "labels": IGNORED}
-        return {"input_ids": self.token_ids[index], "labels": int(self.label_ids[index])}
+        return {"input_ids": self.token_ids[index], "labels": int(self.targets[index])}
 
 
 class TextClassificationTask:
@@ -102,9 +102,6 @@ class TextClassificationTask:
     def predictions(self, outputs: Any) -> torch.Tensor:
         logits: torch.Tensor = outputs.logits.float()
         return logits
-
-    def labels(self, encoded: EncodedTexts) -> np.ndarray:
-        return encoded.label_ids
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return classification_metrics(predictions, labels, self.names)

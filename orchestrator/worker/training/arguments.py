@@ -36,7 +36,9 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
     training, engine, on_gpu = spec.training, spec.engine, torch.cuda.is_available()
     workers = spec.resources.workers
     assert engine.micro_batch_size is not None
-    zero = deepspeed_config(engine, training, workers, on_gpu)
+    deepspeed = None
+    if engine.strategy == "deepspeed":
+        deepspeed = deepspeed_config(engine, training, workers, on_gpu)
     return TrainingArguments(
         output_dir=str(scratch / "trainer"),
         per_device_train_batch_size=engine.micro_batch_size,
@@ -56,8 +58,8 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         use_cpu=not on_gpu,
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
-        gradient_checkpointing=bool(engine.gradient_checkpointing),
-        deepspeed=zero if engine.strategy == "deepspeed" else None,
+        activation_checkpointing=bool(engine.gradient_checkpointing),
+        deepspeed=deepspeed,
         ddp_backend="nccl" if on_gpu else "gloo",
         ddp_find_unused_parameters=False,
         logging_steps=10 if on_gpu else 1,  # each log gathers the loss and waits for the GPU

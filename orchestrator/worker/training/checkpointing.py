@@ -78,7 +78,9 @@ class Checkpointer:
             upload.result()
 
     def close(self) -> None:
-        self._uploads.shutdown(wait=False, cancel_futures=True)
+        """As `wait`; nothing can be saved afterwards."""
+        self.wait()
+        self._uploads.shutdown()
 
     def _upload(self, step: int, folder: Path, progress: Progress) -> None:
         attempt = self._launch.attempt

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from orchestrator.specs import EngineSpec, TrainingSpec
 
 
@@ -11,13 +13,13 @@ def deepspeed_config(
     engine: EngineSpec, training: TrainingSpec, num_workers: int, on_gpu: bool
 ) -> dict[str, Any]:
     """DeepSpeed's JSON for `transformers.Trainer`, which keeps optimizer and schedule its own."""
-    assert engine.micro_batch_size is not None and engine.zero_stage is not None
+    assert engine.micro_batch_size is not None, "the plan resolves engine.micro_batch_size"
     accumulation = training.global_batch_size // (engine.micro_batch_size * num_workers)
     return {
         "train_batch_size": training.global_batch_size,
         "train_micro_batch_size_per_gpu": engine.micro_batch_size,
         "gradient_accumulation_steps": accumulation,
-        "gradient_clipping": training.max_grad_norm,
+        "gradient_clipping": training.max_grad_norm or _unclipped(engine),
         "bf16": {"enabled": training.precision == "bf16"},
         "fp16": {"enabled": training.precision == "fp16", "initial_scale_power": 16},
         "zero_optimization": _zero(engine, on_gpu),
@@ -27,6 +29,25 @@ def deepspeed_config(
         "steps_per_print": 2**31 - 1,
         "wall_clock_breakdown": False,
     }
+
+
+def keep_gradient_norm(engine: Any) -> None:
+    """Makes an engine without ZeRO in fp32 remember the norm it clips by, as the others do."""
+    if engine.zero_optimization() or engine.bfloat16_enabled() or engine.fp16_enabled():
+        return
+
+    def clip() -> None:
+        norm = torch.nn.utils.clip_grad_norm_(
+            engine.module.parameters(), engine.gradient_clipping()
+        )
+        engine._global_grad_norm = norm.item()
+
+    engine.clip_fp32_gradients = clip
+
+
+def _unclipped(engine: EngineSpec) -> float:
+    """0 turns clipping off; without ZeRO the norm is only computed where there is a bound."""
+    return 0.0 if engine.zero_stage else 1e30
 
 
 def _zero(engine: EngineSpec, on_gpu: bool) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
@@ -26,7 +27,7 @@ def launch_on_ray(launch_json: str) -> int:
     """
     launch = Launch.model_validate_json(launch_json)
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", GROUP_START_TIMEOUT_SECONDS)
-    ray.init(address="auto", log_to_driver=True, logging_level="WARNING")
+    ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
     resources = launch.spec.spec.resources
     trainer = TorchTrainer(
         _worker,

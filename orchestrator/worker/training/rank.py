@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from transformers.integrations import unset_hf_deepspeed_config
+from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
 from orchestrator.storage.checkpoints import CheckpointStore
@@ -22,7 +22,7 @@ from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.export import complete_folder
-from orchestrator.worker.models.loading import load_model, load_tokenizer
+from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.publishing.publish import publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import Task
@@ -99,7 +99,7 @@ class Attempt:
         with self.clock.phase(Phase.LOAD):
             task = task_for(self.spec.task)
             tokenizer = load_tokenizer(Path(self.launch.base_path))
-            splits = load_splits(self.spec, task, tokenizer)
+            splits = load_splits(self.spec, task, tokenizer, Path(self.launch.cache))
             model = load_model(
                 task, Path(self.launch.base_path), tokenizer, self.spec.training.seed
             )
@@ -125,7 +125,7 @@ class Attempt:
             folder = Path(self.launch.scratch) / "export"
             self._export(run, folder)
             self.gang.barrier()
-            unset_hf_deepspeed_config()
+            unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             published = task.build_model(folder, dtype="auto")
             metrics = self._evaluate(published, evaluation, splits)
         # 5. Publish: manifest last, then the Outcome.
@@ -140,7 +140,8 @@ class Attempt:
         progress: Progress,
     ) -> Run:
         spec = self.spec
-        assert spec.engine.micro_batch_size is not None and spec.data.train_on is not None
+        assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
+        assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
             digest=splits.train_digest,
             seed=spec.training.seed,
@@ -172,14 +173,12 @@ class Attempt:
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         step = int(trainer.state.global_step)
-        run.checkpointer.wait()
+        run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
             trainer.write_weights(Path(self.launch.scratch) / "export")
         if self.gang.is_first:
             self.store.put_history(self.launch.attempt, run.history)
-        if trainer.is_deepspeed_enabled:
-            trainer.model_wrapped.destroy()
-        trainer.accelerator.free_memory()
+        trainer.release()
         del trainer
         gc.collect()
         return step
@@ -197,10 +196,10 @@ class Attempt:
         self, model: PreTrainedModel, evaluation: EvaluationPass, splits: Splits
     ) -> dict[str, dict[str, Any]]:
         """domain -> reported figures on test."""
-        model.to(self.device).eval()
+        forward = on_device(model, self.device)
         samples, seed = self.spec.evaluation.bootstrap_samples, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, samples, seed)
+            domain: reported_figures(evaluation, forward, encoded, samples, seed)
             for domain, encoded in splits.test.items()
         }
 

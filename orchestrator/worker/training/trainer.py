@@ -39,6 +39,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
 from orchestrator.worker.tasks.base import Encoded, Task
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
+from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
@@ -84,6 +85,7 @@ class FineTuneTrainer(Trainer):
 
     def __init__(self, run: Run, model: PreTrainedModel, args: TrainingArguments) -> None:
         self.run = run
+        self.net = model  # the model without its wrappers
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
         super().__init__(
             model=model,
@@ -99,7 +101,7 @@ class FineTuneTrainer(Trainer):
 
     def get_train_dataloader(self) -> EpochLoader:
         return EpochLoader(
-            self.train_dataset,
+            self.run.train,  # type: ignore[arg-type]  # map-style without torch's base class
             batch_sampler=self.sampler,
             collate_fn=self.data_collator,
             pin_memory=self.args.dataloader_pin_memory,
@@ -112,13 +114,19 @@ class FineTuneTrainer(Trainer):
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
         return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
 
-    def _run_epoch(self, **arguments: Any) -> None:
+    def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
+        prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
+        if self.is_deepspeed_enabled:
+            keep_gradient_norm(self.model_wrapped)
+        return prepared
+
+    def _run_epoch(self, **arguments: Any) -> None:  # type: ignore[override]
         """As the Trainer's, unless a resumed run has no step left to take."""
         if self.state.global_step >= self.state.max_steps or self.run.progress.stopped_early:
             self.control.should_training_stop = True
             return
         self.sampler.set_epoch(arguments["epoch"])
-        super()._run_epoch(**arguments)
+        super()._run_epoch(**arguments)  # type: ignore[no-untyped-call]
 
     # Selection on valid
 
@@ -126,13 +134,13 @@ class FineTuneTrainer(Trainer):
         """Evaluates on valid, keeps the weights if they are the best so far, may end training."""
         self.control.should_evaluate = False
         run = self.run
-        forward = self.model_wrapped if self.is_deepspeed_enabled else self.model
-        self.model.eval()
+        forward: Any = self.model_wrapped if self.is_deepspeed_enabled else self.net
+        self.net.train(False)
         figures = {
             domain: run.evaluation.evaluate(forward, encoded)
             for domain, encoded in run.valid.items()
         }
-        self.model.train()
+        self.net.train()
         value = selected_value(run.spec.selection, figures)
         best = BestWeights(attempt=run.launch.attempt, step=self.state.global_step, value=value)
         run.progress, improved = after_evaluation(run.spec, run.progress, best)
@@ -161,7 +169,14 @@ class FineTuneTrainer(Trainer):
         stage = self.run.spec.engine.zero_stage if self.is_deepspeed_enabled else None
         state_dict = gathered_state_dict(self.model_wrapped, stage)
         if self.run.gang.is_first:
-            write_weights(self.accelerator.unwrap_model(self.model), state_dict, folder)
+            write_weights(self.net, state_dict, folder)
+
+    def release(self) -> None:
+        """Frees what training held, so that the evaluation after it has the memory."""
+        if self.is_deepspeed_enabled:
+            engine: Any = self.model_wrapped
+            engine.destroy()
+        self.accelerator.free_memory()
 
     # Checkpoints
 
@@ -169,7 +184,7 @@ class FineTuneTrainer(Trainer):
         run, step = self.run, self.state.global_step
         folder = run.checkpointer.stage(f"step-{step}")
         if not self.is_deepspeed_enabled and run.gang.is_first:
-            self.model.save_pretrained(folder)
+            self.net.save_pretrained(folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
         (folder / "zero_to_fp32.py").unlink(missing_ok=True)  # a script has no place among shards

@@ -1,4 +1,4 @@
-"""One rank of the gang that `test_exactness.py` starts: trains each case, prints losses and norms."""
+"""One rank of the gang of `test_exactness.py`: trains each case, keeps losses and norms."""
 
 from __future__ import annotations
 

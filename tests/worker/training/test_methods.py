@@ -55,5 +55,5 @@ def test_feature_extraction_trains_the_head_alone(model: PreTrainedModel) -> Non
 
 
 def test_more_layers_than_there_are_is_refused(model: PreTrainedModel) -> None:
-    with pytest.raises(InvalidInput, match="method.num_layers: the base has 2 layers"):
+    with pytest.raises(InvalidInput, match=r"method\.num_layers: the base has 2 layers"):
         apply_method(FreezeMethod(type="freeze", num_layers=3), model)

@@ -139,7 +139,8 @@ def test_killed_and_resumed_ends_with_the_same_weights(
     store_of(killed).claim_attempt({})
     kill_when_committed(start(killed), killed)
     newest = store_of(killed).resume_point()
-    assert newest is not None and newest.step >= 4
+    assert newest is not None
+    assert newest.step >= 4
     attempt = store_of(killed).claim_attempt({"resumed_from": {"attempt": 1, "step": newest.step}})
     resumed = killed.model_copy(
         update={

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain
 
 import torch
@@ -41,7 +42,7 @@ def encoder_layers(base: torch.nn.Module) -> list[torch.nn.Module]:
     """The stack of equal blocks: the longest ModuleList of the base."""
     stacks = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
     assert stacks, f"{type(base).__name__} has no stack of layers"
-    return list(max(stacks, key=len))
+    return max((list(stack) for stack in stacks), key=len)
 
 
 def embedding_parameters(base: torch.nn.Module) -> list[torch.nn.Parameter]:
@@ -49,10 +50,9 @@ def embedding_parameters(base: torch.nn.Module) -> list[torch.nn.Parameter]:
     for name, module in base.named_children():
         if "embed" in name:
             return list(module.parameters())
-    embeddings: torch.nn.Module = base.get_input_embeddings()  # type: ignore[operator]
-    return list(embeddings.parameters())
+    raise AssertionError(f"{type(base).__name__} has no embeddings below its layers")
 
 
-def _freeze(parameters: object) -> None:
-    for parameter in parameters:  # type: ignore[attr-defined]
+def _freeze(parameters: Iterable[torch.nn.Parameter]) -> None:
+    for parameter in parameters:
         parameter.requires_grad_(False)
