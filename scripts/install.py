@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / ".install.lock"
 STAMP = VENV / ".installed"
-TORN = ROOT / ".install.torn"  # names what is being written; outlives a killed install
+TORN = ROOT / ".install.torn"  # exists while .venv is being written, and after a kill
 INPUTS = (ROOT / "pyproject.toml", ROOT / "scripts" / "install.sh", Path(__file__))
 EXTRAS = "worker,quickstart,dev"
 
@@ -54,27 +54,26 @@ def main() -> int:
 
 def _install(lock: int) -> None:
     started = time.monotonic()
-    torn = TORN.read_text() if TORN.exists() else None
     # 1. What only the machine's owner can provide.
     _check_compiler()
-    # 2. The environment and uv.
-    if torn == "environment" or not _works(PYTHON):
+    # 2. The environment and uv. A torn one goes: packages that look installed may lack files.
+    if TORN.exists():
+        shutil.rmtree(VENV, ignore_errors=True)
+    TORN.touch()
+    if not _works(PYTHON):
         _say("creating .venv")
-        TORN.write_text("environment")
         _create_venv()
     settings = pip_settings()
     folders = find_links(settings)
     environment = uv_environment(settings, folders)
     uv = _uv(environment)
-    # 3. The packages. After a kill some may lack files, which only a reinstall puts right.
+    # 3. The packages.
     torch = None if has_gpu() else cpu_torch(folders, _python_tag())
     constraints = VENV / "constraints.txt"
     constraints.write_text(f"torch=={torch}\n" if torch else "")
     _say(f"installing packages, torch {torch or 'as the package index has it'}")
-    options = ["--reinstall"] if torn == "packages" else []
     target = [f"--python={PYTHON}", f"--constraint={constraints}", f"--editable=.[{EXTRAS}]"]
-    TORN.write_text("packages")
-    _run([uv, "pip", "install", *options, *target], environment, lock)
+    _run([uv, "pip", "install", *target], environment, lock)
     TORN.unlink()
     # 4. What DeepSpeed would otherwise compile in the middle of the first job.
     _say(f"packages are in place after {time.monotonic() - started:.0f} s; now DeepSpeed's ops")
