@@ -9,9 +9,11 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
+from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.arrays import indices_of
 from orchestrator.inspect.tables import SplitKey
 from orchestrator.inspect.values import LABEL
@@ -39,13 +41,11 @@ def token_facts(
 ) -> dict[SplitKey, TokenFacts] | None:
     """Facts by split, from up to 2,000 rows each, always the same; None without a tokenizer.json.
 
-    Several text roles of a row are counted together.
+    Several text roles of a row are counted together. Raises InvalidInput for a damaged tokenizer.
     """
     if not tokenizer_file.is_file():
         return None
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = _load(tokenizer_file)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     facts = {}
@@ -60,10 +60,21 @@ def token_facts(
     return facts
 
 
+def _load(tokenizer_file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(tokenizer_file))
+    except Exception as error:  # the library raises no narrower kind
+        message = f"{tokenizer_file} is not a tokenizer: {error}"
+        hint = "the base's folder is incomplete or damaged: get it again"
+        raise InvalidInput([Problem(message, path="model.base", hint=hint)]) from error
+
+
 def _sample(table: pa.Table) -> pa.Table:
     if table.num_rows <= SAMPLE_ROWS:
         return table
-    chosen = random.Random(0).sample(range(table.num_rows), SAMPLE_ROWS)  # noqa: S311 (no secret)
+    chosen = random.Random(0).sample(range(table.num_rows), SAMPLE_ROWS)
     return table.take(indices_of(sorted(chosen)))
 
 

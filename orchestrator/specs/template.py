@@ -1,0 +1,178 @@
+"""A commented spec to start from, its comments taken from the fields' own descriptions.
+
+Called by `orchestrator init`. What a newcomer sets is written out; every other field stands there
+as a comment with its default or an example, ready to be uncommented.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+
+from orchestrator.errors import InvalidInput, Problem
+from orchestrator.specs.data import SPLITS
+from orchestrator.specs.fields import FieldRef, all_fields
+from orchestrator.specs.finetune import API_VERSION
+from orchestrator.specs.task import DEFAULT_COLUMNS
+
+_WIDTH = 96
+
+# Fields that are set in the template: what people change first.
+_WRITTEN = {
+    "training.epochs": "3",
+    "training.learning_rate": "5.0e-5",
+    "training.global_batch_size": "32",
+    "training.max_length": "128",
+    "training.seed": "0",
+    "resources.workers": "1",
+}
+# What stands in the comment of a field whose default is to be chosen.
+_EXAMPLES = {
+    "model.revision": "main",
+    "task.labels": "[negative, positive]",
+    "data.train_on": "[…]",
+    "training.max_steps": "1000",
+    "training.warmup_ratio": "0.06",
+    "training.warmup_steps": "100",
+    "training.early_stopping": "{patience: 3}",
+    "engine.zero_stage": "2",
+    "engine.micro_batch_size": "8",
+    "engine.gradient_checkpointing": "true",
+    "engine.offload": "none",
+    "resources.memory_gb_per_worker": "8",
+    "resources.accelerator": "A100-80GB",
+    "checkpoint.every_steps": "100",
+    "checkpoint.every_minutes": "20",
+    "selection.metric": "mean/macro_f1",
+    "selection.mode": "max",
+    "selection.every_steps": "50",
+    "evaluation.metrics": "[accuracy, macro_f1]",
+    "output.store": "models",
+    "output.name": "my-model",
+}
+_SECTIONS = (
+    "training", "engine", "resources", "scheduling", "checkpoint", "selection", "evaluation",
+    "output",
+)  # fmt: skip
+
+
+def write_template(
+    task: str,
+    domains: Mapping[str, Mapping[str, str]],
+    name: str,
+    *,
+    base: str = "hf://sentence-transformers/all-MiniLM-L6-v2",
+    columns: Mapping[str, str] | None = None,
+) -> str:
+    """YAML of a FineTune; `domains` gives each domain's splits and the path of each.
+
+    Raises InvalidInput for a task that is not known.
+    """
+    if task not in DEFAULT_COLUMNS:
+        known = ", ".join(DEFAULT_COLUMNS)
+        raise InvalidInput([Problem(f"unknown task '{task}'", hint=f"one of {known}")])
+    lines = [
+        "# A fine-tuning job. With this file's name for SPEC:",
+        "#   orchestrator validate SPEC   what is wrong with it and with its data",
+        "#   orchestrator plan SPEC       what it needs and how long it takes",
+        "#   orchestrator run SPEC        train, evaluate and publish",
+        f"apiVersion: {API_VERSION}",
+        "kind: FineTune",
+        "metadata:",
+        *_field("metadata.name", _scalar(name), 2),
+        *_field("metadata.labels", None, 2, example="{project: reviews}"),
+        "spec:",
+        *_section("model", {"model.base": _scalar(base)}),
+        *_section("task", {"task.type": task}),
+        *_data(domains, columns),
+        *_method(),
+    ]
+    for section in _SECTIONS:
+        # A section of comments only would be null, which is as good as absent.
+        lines += _section(section, _WRITTEN)
+    return "\n".join(lines) + "\n"
+
+
+def _section(section: str, written: Mapping[str, str]) -> Iterator[str]:
+    yield from _head(section)
+    for ref in all_fields():
+        if ref.parent == section:
+            yield from _field(ref.path, written.get(ref.path), 4)
+
+
+def _head(section: str) -> Iterator[str]:
+    yield ""
+    yield from _comment(_ref(section).description, 2)
+    yield f"  {section}:"
+
+
+def _data(
+    domains: Mapping[str, Mapping[str, str]], columns: Mapping[str, str] | None
+) -> Iterator[str]:
+    yield from _head("data")
+    yield from _comment(_ref("data.domains").description, 4)
+    yield from _comment("A source is a file, folder or glob, or an s3://, gs:// or az:// URL:", 4)
+    yield from _comment("{path, format, columns, weight}; or {hub, config, split, revision}.", 4)
+    yield "    domains:"
+    shown = ""
+    if columns:
+        inner = ", ".join(f"{role}: {_scalar(column)}" for role, column in columns.items())
+        shown = f", columns: {{{inner}}}"
+    for domain, splits in domains.items():
+        yield f"      {_scalar(domain)}:"
+        for split in SPLITS:
+            if split in splits:
+                yield f"        {split}: [{{path: {_scalar(splits[split])}{shown}}}]"
+    trained = [domain for domain, splits in domains.items() if "train" in splits]
+    example = f"[{', '.join(map(_scalar, trained))}]"
+    yield from _field("data.train_on", None, 4, example=example)
+    yield from _field("data.valid_fraction", None, 4)
+
+
+def _method() -> Iterator[str]:
+    yield from _head("method")
+    yield "    type: full"
+    yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
+    yield from _comment("{type: freeze, all_layers: true} trains the head only.", 4)
+
+
+def _field(path: str, value: str | None, indent: int, example: str | None = None) -> Iterator[str]:
+    """A field with its description above it; commented out where it has no value."""
+    ref = _ref(path)
+    yield from _comment(_explained(ref), indent)
+    if value is not None:
+        yield f"{' ' * indent}{ref.name}: {value}"
+        return
+    default = example or _EXAMPLES.get(path)
+    if default is None:
+        default = _scalar(ref.info.get_default())
+    yield f"{' ' * indent}# {ref.name}: {default}"
+
+
+def _explained(ref: FieldRef) -> str:
+    if len(ref.choices) > 1 and ref.name != "metrics":
+        shown = ", ".join(str(choice) for choice in ref.choices)
+        return f"{ref.description} One of {shown}."
+    return ref.description
+
+
+def _comment(text: str, indent: int) -> list[str]:
+    lead = " " * indent + "# "
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=lead, subsequent_indent=lead, break_long_words=False
+    )
+
+
+def _ref(path: str) -> FieldRef:
+    return next(ref for ref in all_fields() if ref.path == path)
+
+
+def _scalar(value: object) -> str:
+    """A value as YAML reads it back unchanged: text in quotes where it must be."""
+    if isinstance(value, str):
+        plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./@-]*", value)
+        reserved = value.lower() in ("true", "false", "null", "yes", "no", "on", "off", "y", "n")
+        return value if plain and not reserved else json.dumps(value, ensure_ascii=False)
+    return json.dumps(value)
