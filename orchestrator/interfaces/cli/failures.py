@@ -69,15 +69,19 @@ def print_document(error: BaseException) -> None:
 
 def error_document(error: BaseException) -> dict[str, Any]:
     """`kind`, `message`, `hint`, `exit_code` and, for wrong input, every problem."""
-    if isinstance(error, OrchestratorError):
+    problems = in_file_order(error.problems) if isinstance(error, InvalidInput) else []
+    hint: str | None = None
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        message = f"{problems[0]}{more}"
+    elif isinstance(error, OrchestratorError):
         message, hint = error.message, error.hint
     elif isinstance(error, click.ClickException):
-        message, hint = error.format_message(), None
+        message = error.format_message()
     elif isinstance(error, click.Abort):
-        message, hint = "interrupted", None
+        message = "interrupted"
     else:
         message, hint = f"{type(error).__name__}: {error}", DEFECT
-    problems = in_file_order(error.problems) if isinstance(error, InvalidInput) else []
     return {
         "kind": _kind(error),
         "message": message,

@@ -28,6 +28,11 @@ def print_json(document: object) -> None:
     click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
 
 
+def json_line(document: object) -> str:
+    """One line of JSON Lines."""
+    return json.dumps(_plain(document), ensure_ascii=False, allow_nan=False, default=str)
+
+
 def console(*, err: bool = False) -> Console:
     """A rich console on stdout or stderr; plain text when piped or under NO_COLOR."""
     from rich.console import Console

@@ -1,0 +1,91 @@
+"""`orchestrator data`: what a spec's data look like to the model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from orchestrator.interfaces.cli.options import set_option, spec_argument
+from orchestrator.interfaces.cli.output import console, json_option, print_json, say
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.group()
+def data() -> None:
+    """Look at the data as the model will see it."""
+
+
+@data.command()
+@spec_argument
+@set_option
+@click.option("--domain", help="Domain of the rows shown; absent: the first that has the split.")
+@click.option(
+    "--split",
+    type=click.Choice(["train", "valid", "test"]),
+    default="train",
+    show_default=True,
+    help="Split of the rows shown.",
+)
+@click.option(
+    "--rows",
+    type=click.IntRange(min=0),
+    default=5,
+    show_default=True,
+    help="How many rows to show.",
+)
+@json_option
+def preview(
+    spec: Path,
+    sets: tuple[str, ...],
+    domain: str | None,
+    split: Literal["train", "valid", "test"],
+    rows: int,
+    as_json: bool,
+) -> None:
+    """Show rows with their tokens and labels, and figures of every split.
+
+    Tokens are shown after truncation, with the special ones. The figures are of each split that the
+    job reads; a split marked * is held out of train by `data.valid_fraction`.
+    """
+    from orchestrator.inspect.data import read_tables
+    from orchestrator.inspect.tokens import token_facts
+    from orchestrator.inspect.validation import validate_all
+    from orchestrator.interfaces.cli import preview as view
+    from orchestrator.interfaces.cli.remote import base_folder, fetch
+
+    validated = validate_all(spec, sets, fetch=fetch)
+    loaded, facts = validated.loaded, validated.data
+    assert facts is not None, "the data were to be read"
+    body = loaded.spec.spec
+    chosen = view.chosen_split(body.data, facts, domain, split)
+    tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    tokenizer_file = base_folder(loaded) / "tokenizer.json"
+    max_length = body.training.max_length
+    tokens = token_facts(tables, tokenizer_file, max_length)
+    shown = view.seen_rows(tables[chosen].slice(0, rows), facts.labels, tokenizer_file, max_length)
+    if as_json:
+        print_json(
+            {
+                "domain": chosen[0],
+                "split": chosen[1],
+                "labels": facts.labels,
+                "max_length": max_length,
+                "rows": [view.row_document(row) for row in shown],
+                "splits": view.split_documents(facts, tokens),
+                "warnings": facts.warnings,
+            }
+        )
+        return
+    out = console()
+    if shown:
+        title = f"{chosen[0]}/{chosen[1]}, cut to {max_length} tokens"
+        out.print(*view.row_views(shown, title), sep="\n")
+    out.print(view.splits_table(facts, tokens))
+    if any(split_facts.derived for split_facts in facts.splits.values()):
+        click.echo(f"* held out of train by data.valid_fraction {body.data.valid_fraction}")
+    for warning in facts.warnings:
+        say(f"{click.style('warning:', fg='yellow')} {warning}")

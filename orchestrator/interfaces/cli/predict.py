@@ -1,0 +1,173 @@
+"""`orchestrator predict`: labels with probabilities from a published model.
+
+The one command that imports the worker to use it, and only once all input is known to be good.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.errors import MissingExtra
+from orchestrator.interfaces.cli import figures
+from orchestrator.interfaces.cli.options import store_option
+from orchestrator.interfaces.cli.output import console, json_line, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from orchestrator.inspect.files import DataFile
+    from orchestrator.interfaces.cli.published import Pulled
+    from orchestrator.worker.serving.predict import Prediction, Predictor
+
+_BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste less on padding
+
+
+@click.command()
+@click.argument("model", metavar="NAME[@N|@ALIAS]")
+@store_option
+@click.option("--text", "texts", metavar="TEXT", multiple=True, help="A text; may be repeated.")
+@click.option(
+    "--file", metavar="FILE", help="Rows to label: .jsonl, .csv or .parquet; - is JSONL from stdin."
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the labelled rows to this JSON Lines file instead of stdout.",
+)
+@click.option(
+    "--text-column", default="text", show_default=True, help="Column that holds the text."
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=32,
+    show_default=True,
+    help="Texts the model takes at once.",
+)
+@json_option
+def predict(
+    model: str,
+    store: str | None,
+    texts: tuple[str, ...],
+    file: str | None,
+    out: Path | None,
+    text_column: str,
+    batch_size: int,
+    as_json: bool,
+) -> None:
+    """Label texts with a published model.
+
+    Without a version the model's alias `latest` is taken. A row of a file is written out as it was
+    read, with `predicted_label`, `probability` and `probabilities` added.
+    """
+    if bool(texts) == (file is not None):
+        raise click.UsageError("give either --text (once or more) or --file")
+    if file is None:
+        if out is not None:
+            raise click.UsageError("--out belongs to --file")
+        _label_texts(model, store, texts, batch_size, as_json=as_json)
+        return
+    from orchestrator.interfaces.cli.texts import count_rows, text_file
+
+    with text_file(file) as source:
+        num_rows = count_rows(source, text_column)
+        pulled, predictor = _ready(model, store)
+        rows = _labelled_rows(predictor, source, text_column, batch_size, num_rows)
+        if out is not None:
+            _write_rows(pulled, rows, out, as_json=as_json)
+        elif as_json:
+            print_json({"model": pulled.name, "predictions": list(rows)})
+        else:
+            for row in rows:
+                click.echo(json_line(row))
+
+
+def _label_texts(
+    model: str, store: str | None, texts: Sequence[str], batch_size: int, *, as_json: bool
+) -> None:
+    for number, text in enumerate(texts, start=1):
+        if not text.strip():
+            raise click.UsageError(f"--text number {number} is empty")
+    pulled, predictor = _ready(model, store)
+    predictions = predictor.predict(texts, batch_size=batch_size)
+    if as_json:
+        rows = [
+            {"text": text} | _fields(prediction)
+            for text, prediction in zip(texts, predictions, strict=True)
+        ]
+        print_json({"model": pulled.name, "predictions": rows})
+        return
+    from rich.text import Text
+
+    from orchestrator.interfaces.cli.tables import plain_table
+
+    table = plain_table("label", ">probability", "text")
+    for text, prediction in zip(texts, predictions, strict=True):
+        probability = figures.score(prediction.probabilities[prediction.label])
+        table.add_row(Text(prediction.label, style="bold"), probability, Text(text))
+    console().print(table)
+
+
+def _ready(model: str, store: str | None) -> tuple[Pulled, Predictor]:
+    """The model in the cache, and loaded."""
+    from orchestrator.interfaces.cli.published import pull
+
+    pulled = pull(model, store)
+    try:
+        from orchestrator.worker.serving.predict import Predictor
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"predict needs {error.name}, which is not installed",
+            hint="pip install 'finetune-orchestrator[worker]'",
+        ) from None
+    return pulled, Predictor.load(pulled.folder, max_length=pulled.max_length)
+
+
+def _labelled_rows(
+    predictor: Predictor, source: DataFile, column: str, batch_size: int, num_rows: int
+) -> Iterator[dict[str, Any]]:
+    from orchestrator.interfaces.cli.counting import counted
+    from orchestrator.interfaces.cli.texts import batches
+
+    with counted("rows labelled", num_rows) as advance:
+        for rows in batches(source, column, batch_size * _BATCHES_AT_ONCE):
+            predictions = predictor.predict([row.text for row in rows], batch_size=batch_size)
+            for row, prediction in zip(rows, predictions, strict=True):
+                yield row.fields | _fields(prediction)
+            advance(len(rows))
+
+
+def _write_rows(
+    pulled: Pulled, rows: Iterator[dict[str, Any]], out: Path, *, as_json: bool
+) -> None:
+    from orchestrator.interfaces.cli.files import replacing
+
+    started = time.monotonic()
+    counts: Counter[str] = Counter()
+    with replacing(out) as stream:
+        for row in rows:
+            stream.write(json_line(row) + "\n")
+            counts[row["predicted_label"]] += 1
+    seconds = time.monotonic() - started
+    labels = dict(counts.most_common())
+    num_rows = counts.total()
+    if as_json:
+        document = {"model": pulled.name, "out": str(out), "rows": num_rows}
+        print_json(document | {"labels": labels, "seconds": round(seconds, 3)})
+        return
+    shares = ", ".join(f"{label} {count:,}" for label, count in labels.items())
+    say(f"{num_rows:,} rows in {figures.duration(seconds)}: {shares}")
+    click.echo(str(out), file=sys.stdout)
+
+
+def _fields(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "predicted_label": prediction.label,
+        "probability": prediction.probabilities[prediction.label],
+        "probabilities": prediction.probabilities,
+    }

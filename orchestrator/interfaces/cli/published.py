@@ -1,0 +1,101 @@
+"""Published models as `predict` and `models` need them: in the cache, and summed up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import NotFound
+from orchestrator.interfaces.cli.remote import fetch_with, registry_of, settings_for
+
+if TYPE_CHECKING:
+    from orchestrator.storage.registry import ModelRegistry, ModelVersion
+
+DEFAULT_METRIC = "macro_f1"
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A version's files in a local folder; `max_length` is what it was trained with."""
+
+    name: str
+    folder: Path
+    max_length: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One model of a store, by its newest version."""
+
+    name: str
+    latest: int
+    versions: tuple[int, ...]
+    aliases: Mapping[str, int]  # without `latest`
+    created_at: datetime
+    size_bytes: int
+    metric: str
+    values: Mapping[str, float]  # domain -> metric on test
+
+
+def pull(ref: str, store: str | None) -> Pulled:
+    """The version that `ref` stands for, copied once into the cache."""
+    settings = settings_for(store)
+    registry = registry_of(settings)
+    version = registry.resolve(ref)
+    folder = fetch_with(settings)(version.url)
+    spec = resolved_spec(document(registry, version, "lineage.json"))
+    max_length = spec.get("training", {}).get("max_length")
+    return Pulled(version.ref, folder, max_length)
+
+
+def summaries(registry: ModelRegistry) -> list[Summary]:
+    """Every model of the store, by name."""
+    return [_summary(registry, name) for name in sorted(registry.models())]
+
+
+def document(registry: ModelRegistry, version: ModelVersion, path: str) -> dict[str, Any]:
+    """A JSON document of the version; empty where it has none (models may come from elsewhere)."""
+    try:
+        found = registry.read_json(version, path)
+    except NotFound:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def resolved_spec(lineage: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of the spec as it was run; empty where the lineage does not say."""
+    spec: dict[str, Any] = lineage.get("spec", {}).get("resolved", {}).get("spec", {})
+    return spec
+
+
+def shown_metrics(spec: Mapping[str, Any]) -> tuple[str, ...]:
+    """The metrics that the spec asked for, in order."""
+    asked = spec.get("evaluation", {}).get("metrics")
+    return tuple(asked) if asked else ("accuracy", DEFAULT_METRIC)
+
+
+def main_metric(metrics: Mapping[str, Any]) -> str:
+    """What the weights were selected by, without its domain."""
+    chosen = (metrics.get("selection") or {}).get("metric") or DEFAULT_METRIC
+    return str(chosen).rpartition("/")[2]
+
+
+def _summary(registry: ModelRegistry, name: str) -> Summary:
+    versions = registry.versions(name)
+    newest = versions[-1]
+    metrics = document(registry, newest, "metrics.json")
+    metric = main_metric(metrics)
+    test: dict[str, dict[str, Any]] = metrics.get("test", {})
+    return Summary(
+        name=name,
+        latest=newest.version,
+        versions=tuple(version.version for version in versions),
+        aliases={a: n for a, n in registry.aliases(name).items() if a != "latest"},
+        created_at=newest.created_at,
+        size_bytes=newest.size_bytes,
+        metric=metric,
+        values={domain: values[metric] for domain, values in test.items() if metric in values},
+    )

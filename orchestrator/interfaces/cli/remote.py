@@ -1,0 +1,47 @@
+"""What lies in object stores, brought here. Called by the commands that read data and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.interfaces.cli.options import store_location
+from orchestrator.interfaces.cli.output import say
+
+if TYPE_CHECKING:
+    from orchestrator.inspect.files import Fetch
+    from orchestrator.settings import Settings
+    from orchestrator.storage.registry import ModelRegistry
+
+
+def settings_for(store: str | None = None) -> Settings:
+    """The settings, with `--store` before all others; says what has no effect."""
+    from orchestrator.settings import load_settings
+
+    location = None if store is None else store_location(store)
+    settings = load_settings({"store": location})
+    for warning in settings.warnings:
+        say(f"{click.style('warning:', fg='yellow')} {warning}")
+    return settings
+
+
+def fetch_with(settings: Settings) -> Fetch:
+    """What copies a URL of an object store into the cache; loads nothing until it is used."""
+
+    def fetch(url: str) -> Path:
+        from orchestrator.storage.cache import local_copy
+
+        return local_copy(
+            url, cache_dir=settings.cache_dir, retry_seconds=settings.store_retry_seconds
+        )
+
+    return fetch
+
+
+def registry_of(settings: Settings) -> ModelRegistry:
+    from orchestrator.storage.objectstore import open_store
+    from orchestrator.storage.registry import ModelRegistry
+
+    return ModelRegistry(open_store(settings.store, retry_seconds=settings.store_retry_seconds))

@@ -1,0 +1,29 @@
+"""`orchestrator schema`: the JSON Schema of specs, for editors and for other programs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from orchestrator.interfaces.cli.files import write_file
+
+
+@click.command()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write it to this file instead of stdout.",
+)
+def schema(output: Path | None) -> None:
+    """Print the JSON Schema of specs.
+
+    An editor that knows it completes and checks specs while they are written.
+    """
+    from orchestrator.specs.schema import schema_text
+
+    if output is None:
+        click.echo(schema_text(), nl=False)
+    else:
+        write_file(output, schema_text())

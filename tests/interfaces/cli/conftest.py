@@ -1,0 +1,72 @@
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.interfaces.cli.main import cli
+from orchestrator.storage.objectstore import open_store
+from orchestrator.storage.registry import ModelRegistry
+
+
+@pytest.fixture(autouse=True)
+def _settled(tmp_path, monkeypatch):
+    """Settings of nobody: an empty home, no variables of ours, a folder of the test's own."""
+    for name in list(os.environ):
+        if name.startswith("ORCHESTRATOR_"):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """The current folder of the test."""
+    return tmp_path / "work"
+
+
+@pytest.fixture
+def orchestrator():
+    """Runs `orchestrator …` in this process."""
+
+    def run(*words, **kwargs):
+        return CliRunner().invoke(cli, [str(word) for word in words], **kwargs)
+
+    return run
+
+
+@pytest.fixture
+def publish(work, tmp_path):
+    """Publishes a model of little files to the default store."""
+
+    def publish(name, *, run="job-1", test=None, before=None, max_length=64):
+        folder = tmp_path / f"to-publish-{name}-{run}"
+        folder.mkdir()
+        (folder / "model.safetensors").write_bytes(b"weights of " + run.encode())
+        selection = {"metric": "camera/macro_f1", "mode": "max", "value": 0.8, "step": 40}
+        metrics = {"format": 1, "test": test or {}, "before": before, "selection": selection}
+        (folder / "metrics.json").write_text(json.dumps(metrics))
+        body = {
+            "method": {"type": "full"},
+            "data": {"train_on": ["camera"]},
+            "training": {"max_length": max_length},
+            "evaluation": {"metrics": ["macro_f1"]},
+        }
+        lineage = {
+            "job": run,
+            "base": {"name": "package://encoder", "digest": "ab" * 32},
+            "spec": {"resolved": {"spec": body}},
+            "seconds": {"train": 100.0, "publish": 5.0},
+            "attempts": [{"attempt": 1}, {"attempt": 2}],
+        }
+        (folder / "lineage.json").write_text(json.dumps(lineage))
+        return ModelRegistry(open_store(str(work / "models"))).publish(name, folder, run=run)
+
+    return publish

@@ -1,0 +1,186 @@
+import json
+import sys
+from dataclasses import dataclass
+from types import ModuleType
+
+import pytest
+
+
+@dataclass(frozen=True)
+class Prediction:
+    label: str
+    probabilities: dict
+
+
+class Predictor:
+    """Calls a text positive where it says good; remembers how it was asked."""
+
+    loaded = None
+    asked = None
+
+    @classmethod
+    def load(cls, folder, max_length=None):
+        cls.loaded = (folder, max_length)
+        cls.asked = []
+        return cls()
+
+    def predict(self, texts, *, batch_size=32):
+        self.asked.append((len(texts), batch_size))
+        return [self._one("good" in text) for text in texts]
+
+    def _one(self, is_good):
+        positive = 0.75 if is_good else 0.25
+        probabilities = {"negative": 1 - positive, "positive": positive}
+        return Prediction("positive" if is_good else "negative", probabilities)
+
+
+@pytest.fixture(autouse=True)
+def model(monkeypatch, publish):
+    module = ModuleType("orchestrator.worker.serving.predict")
+    module.Predictor = Predictor
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return publish("sentiment", max_length=48)
+
+
+@pytest.fixture
+def rows(work):
+    path = work / "in.jsonl"
+    path.write_text('{"id": 7, "text": "good one"}\n{"id": 8, "text": "dull"}\n')
+    return path
+
+
+POSITIVE = {
+    "predicted_label": "positive",
+    "probability": 0.75,
+    "probabilities": {"negative": 0.25, "positive": 0.75},
+}
+NEGATIVE = {
+    "predicted_label": "negative",
+    "probability": 0.75,
+    "probabilities": {"negative": 0.75, "positive": 0.25},
+}
+
+
+def test_texts_become_a_table(orchestrator):
+    done = orchestrator("predict", "sentiment", "--text", "a good day", "--text", "a [bold] day")
+    assert done.exit_code == 0
+    assert [line.split() for line in done.stdout.splitlines()[2:]] == [
+        ["positive", "0.750", "a", "good", "day"],
+        ["negative", "0.750", "a", "[bold]", "day"],
+    ]
+
+
+def test_texts_as_json(orchestrator):
+    done = orchestrator("predict", "sentiment@1", "--text", "good", "--json")
+    assert json.loads(done.stdout) == {
+        "model": "sentiment@1",
+        "predictions": [{"text": "good"} | POSITIVE],
+    }
+
+
+def test_the_model_is_loaded_as_it_was_trained(orchestrator, model, work):
+    orchestrator("predict", "sentiment", "--text", "good")
+    assert Predictor.loaded == (work / "models/sentiment/1", 48)
+
+
+def test_a_file_is_written_whole_with_its_fields(orchestrator, rows, work):
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--out", "out.jsonl")
+    assert done.exit_code == 0
+    assert done.stdout == "out.jsonl\n"
+    assert "2 rows in" in done.stderr
+    assert "positive 1, negative 1" in done.stderr
+    written = [json.loads(line) for line in (work / "out.jsonl").read_text().splitlines()]
+    assert written == [
+        {"id": 7, "text": "good one"} | POSITIVE,
+        {"id": 8, "text": "dull"} | NEGATIVE,
+    ]
+
+
+def test_a_file_without_out_goes_to_stdout_as_json_lines(orchestrator, rows):
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl")
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [7, 8]
+    assert done.stderr == "rows labelled 2 of 2\n"
+
+
+def test_json_beside_out_is_one_document_of_counts(orchestrator, rows):
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--out", "o.jsonl", "--json")
+    document = json.loads(done.stdout)
+    assert document.pop("seconds") >= 0
+    assert document == {
+        "model": "sentiment@1",
+        "out": "o.jsonl",
+        "rows": 2,
+        "labels": {"positive": 1, "negative": 1},
+    }
+
+
+def test_json_without_out_is_one_document_of_rows(orchestrator, rows):
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--json")
+    assert [row["id"] for row in json.loads(done.stdout)["predictions"]] == [7, 8]
+
+
+def test_a_file_goes_through_in_portions_of_batches(orchestrator, work):
+    (work / "in.jsonl").write_text('{"text": "x"}\n' * 70)
+    orchestrator("predict", "sentiment", "--file", "in.jsonl", "--batch-size", "2")
+    assert Predictor.asked == [(32, 2), (32, 2), (6, 2)]
+
+
+def test_stdin(orchestrator):
+    done = orchestrator("predict", "sentiment", "--file", "-", input='{"text": "good"}\n')
+    assert json.loads(done.stdout)["predicted_label"] == "positive"
+
+
+def test_another_column_holds_the_text(orchestrator, work):
+    (work / "in.csv").write_text("review\ngood\n")
+    words = ("predict", "sentiment", "--file", "in.csv", "--text-column", "review")
+    assert json.loads(orchestrator(*words).stdout) == {"review": "good"} | POSITIVE
+
+
+def test_a_bad_row_is_named_and_nothing_is_loaded_or_written(orchestrator, work):
+    Predictor.loaded = None
+    (work / "in.jsonl").write_text('{"text": "good"}\n{"text": 3}\n')
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--out", "out.jsonl")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("in.jsonl:2: column `text` holds a number, not text")
+    assert Predictor.loaded is None
+    assert not (work / "out.jsonl").exists()
+
+
+def test_an_error_in_the_middle_leaves_no_file(orchestrator, rows, work, monkeypatch):
+    def fail(self, texts, *, batch_size):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(Predictor, "predict", fail)
+    done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--out", "out.jsonl")
+    assert done.exit_code == 1
+    assert [path.name for path in work.iterdir() if "out" in path.name] == []
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "give either --text (once or more) or --file"),
+        (["--text", "a", "--file", "in.jsonl"], "give either --text (once or more) or --file"),
+        (["--text", "a", "--out", "o.jsonl"], "--out belongs to --file"),
+        (["--text", "a", "--text", " "], "--text number 2 is empty"),
+        (["--text", "a", "--batch-size", "0"], "--batch-size"),
+        (["--file", "absent.jsonl"], "no such file"),
+    ],
+)
+def test_wrong_words(orchestrator, words, told):
+    done = orchestrator("predict", "sentiment", *words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_a_missing_extra_names_the_pip_line(orchestrator, monkeypatch):
+    monkeypatch.setitem(sys.modules, "orchestrator.worker.serving.predict", None)
+    done = orchestrator("predict", "sentiment", "--text", "good")
+    assert done.exit_code == 2
+    assert "pip install 'finetune-orchestrator[worker]'" in done.stderr
+
+
+def test_a_model_that_is_not_there(orchestrator):
+    done = orchestrator("predict", "sentimnt", "--text", "good")
+    assert done.exit_code == 2
+    assert "did you mean sentiment?" in done.stderr
