@@ -11,8 +11,7 @@ from importlib import metadata
 KNOWN_RELEASE = (5, 23)
 """The transformers release the table below was read from."""
 
-SEQUENCE_CLASSIFICATION = frozenset(
-    """
+_CLASSIFIERS = """
     albert arcee axk1 axk2 bart bert big_bird bigbird_pegasus biogpt bloom camembert canine
     cohere_compass_text convbert ctrl data2vec-text deberta deberta-v2 deepseek_v2 deepseek_v3
     diffllama distilbert doge electra ernie esm esmc eurobert exaone4 falcon flaubert fnet
@@ -26,12 +25,10 @@ SEQUENCE_CLASSIFICATION = frozenset(
     roberta-prelayernorm roc_bert roformer seed_oss smollm3 squeezebert stablelm starcoder2 t5
     t5gemma t5gemma2 tapas ultrabert ultravbert umt5 xlm xlm-roberta xlm-roberta-xl xlnet xmod
     yoso zamba zamba2
-    """.split()
-)
-"""Kinds that `AutoModelForSequenceClassification` builds."""
+"""
 
-SHARED_LAYERS = frozenset({"albert"})
-"""Kinds whose layers all use the one layer that is stored."""
+SEQUENCE_CLASSIFICATION = frozenset(_CLASSIFIERS.split())
+"""Kinds that `AutoModelForSequenceClassification` builds."""
 
 RELATIVE_POSITIONS = frozenset({"bloom", "mt5", "t5", "umt5", "xlnet"})
 """Kinds without a table of positions: no text is too long for them."""
@@ -42,7 +39,7 @@ PADDED_POSITIONS = frozenset(
         *("roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod"),
     }
 )
-"""Kinds that count positions from behind the padding index, so that their table is shorter by it."""
+"""Kinds that count positions from behind the padding index: their table is shorter by it."""
 
 DENSE_HEADS = frozenset(
     {
@@ -60,7 +57,7 @@ def can_classify(model_type: str) -> bool:
 
 
 def knows_more_than_this() -> bool:
-    """Whether kinds absent here may exist: transformers is newer, or is installed elsewhere only."""
+    """Whether kinds absent here may exist: transformers is newer, or not installed here."""
     try:
         version = metadata.version("transformers")
     except metadata.PackageNotFoundError:
