@@ -17,6 +17,7 @@ from orchestrator.errors import (
 from orchestrator.records import JobState, Launch, Outcome, Reason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.training import ops
 
 # What torch says on the ranks that are left when another one died.
 PEER_LOST = (
@@ -31,6 +32,7 @@ def guarded_rank(launch_json: str, entered_at: float) -> None:
     """Runs the training function; a failure is written to the store before it is raised."""
     launch = Launch.model_validate_json(launch_json)
     try:
+        ops.prepare()  # before anything imports DeepSpeed
         from orchestrator.worker.training.rank import run_rank
 
         run_rank(launch, entered_at)
