@@ -123,6 +123,9 @@ def decode(content: bytes, path: Path) -> tuple[str, list[Problem]]:
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
+_PLAIN_TAGS = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
+
+
 class _Builder:
     """Turns nodes into plain data, noting positions and refusing what a spec cannot hold."""
 
@@ -142,6 +145,9 @@ class _Builder:
                 self._refuse(node, steps, f"the document expands to more than {MAX_NODES} values")
             return None
         self._document.positions.setdefault(steps, Position(_line(node)))
+        if not isinstance(node, ScalarNode) and node.tag not in _PLAIN_TAGS:
+            self._refuse_tag(node, steps)
+            return None
         self._open.append(node)
         try:
             if isinstance(node, MappingNode):
@@ -208,8 +214,11 @@ class _Builder:
                 # JSON writes characters beyond the BMP as two \u escapes, which YAML keeps apart.
                 return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
             case _:
-                self._refuse(node, steps, f"the tag {node.tag} is not allowed", "remove the tag")
+                self._refuse_tag(node, steps)
                 return None
+
+    def _refuse_tag(self, node: Node, steps: Steps) -> None:
+        self._refuse(node, steps, f"the tag {node.tag} is not allowed", "remove the tag")
 
     def _refuse(self, node: Node, steps: Steps, message: str, hint: str | None = None) -> None:
         path = display(steps) or None

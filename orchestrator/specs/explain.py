@@ -188,7 +188,7 @@ def _wrong_type(
         item = f"{{path: {value}}}" if name in ("train", "valid", "test") else str(value)
         return message, f"write {name}: [{item}]"
     if wanted == "a mapping" and scalar:
-        main = _MAIN_FIELD.get(str(context.get("class_name")))
+        main = "type" if name == "method" else _MAIN_FIELD.get(str(context.get("class_name")))
         return message, f"write {{{main}: {value}}}" if main else None
     return message, None
 
@@ -260,7 +260,7 @@ _EXAMPLES = {
 
 
 def _missing_hint(steps: Steps, name: str) -> str | None:
-    place = place_of(steps)
+    place = place_of(steps) or name  # `spec` itself has no place below spec
     if place in _EXAMPLES:
         return f"write {_EXAMPLES[place]}"
     refs = [ref for ref in all_fields() if ref.path == place]
