@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import errno
 import os
+import stat
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -98,8 +99,12 @@ class Connection:
 
 
 def _folder(root: Path) -> LocalStore:
-    if not root.is_dir():
-        raise from_errno(errno.ENOTDIR if root.exists() else errno.ENOENT, str(root))
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)  # asked once: another may just be making it
+    except OSError as error:
+        raise from_errno(error.errno or 0, str(root)) from None
+    if not is_folder:
+        raise from_errno(errno.ENOTDIR, str(root))
     return LocalStore(root, automatic_cleanup=True)
 
 

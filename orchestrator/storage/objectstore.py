@@ -27,7 +27,7 @@ from orchestrator.storage.entries import FileEntry, ObjectInfo
 from orchestrator.storage.faults import from_errno, translate
 from orchestrator.storage.locations import join_key, parse_location
 from orchestrator.storage.retry import Retry
-from orchestrator.storage.transfers import download, upload
+from orchestrator.storage.transfers import digest, download, upload
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta  # exists in the type stubs only
@@ -115,6 +115,10 @@ class ObjectStore:
         self._call(
             key, lambda client, source: download(client, source, path, where=where, sha256=sha256)
         )
+
+    def sha256(self, key: str) -> str:
+        """Reads a whole object and hashes it; ObjectNotFound if it does not exist."""
+        return self._call(key, digest)
 
     def head(self, key: str) -> ObjectInfo | None:
         """What the store knows about an object; None if it does not exist."""

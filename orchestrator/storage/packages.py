@@ -22,9 +22,10 @@ def package_folder(place: str) -> Path:
         raise _refused(f"'{name}' is not the name of a Python package", hint)
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
-        distribution = _EXTRAS.get(name, name.replace("_", "-"))
-        message = f"the Python package '{name}' is not installed here"
-        raise _refused(message, f"pip install '{distribution}'")
+        hint = f"install what holds it, e.g. pip install {name.replace('_', '-')}"
+        if name in _EXTRAS:
+            hint = f"pip install '{_EXTRAS[name]}'"
+        raise _refused(f"the Python package '{name}' is not installed here", hint)
     root = Path(next(iter(spec.submodule_search_locations))).resolve()
     path = (root / folder).resolve()
     if ".." in PurePosixPath(folder).parts or not path.is_relative_to(root):

@@ -92,6 +92,14 @@ def download(client: Client, key: str, path: Path, *, where: str, sha256: str | 
         part.unlink(missing_ok=True)
 
 
+def digest(client: Client, key: str) -> str:
+    """The sha256 of an object's bytes, read in full and kept nowhere."""
+    sha256 = hashlib.sha256()
+    for chunk in obstore.get(client, key).stream(min_chunk_size=PART_BYTES):
+        sha256.update(chunk)
+    return sha256.hexdigest()
+
+
 @contextmanager
 def local_errors(path: Path) -> Iterator[None]:
     """Trouble with a file on this side is told with its path, not with the store's URL."""
