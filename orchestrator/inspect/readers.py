@@ -41,6 +41,12 @@ def read_file(file: DataFile, columns: Mapping[str, str], place: str) -> pa.Tabl
     return table
 
 
+def names_of(file: DataFile) -> list[str]:
+    """The columns a file has, as far as its beginning tells; empty where it is too broken."""
+    names: list[str] = _reader(file).names(file)
+    return names
+
+
 def line_of(file: DataFile, row: int) -> int | None:
     """The line (from 1) of a row (from 0), where the format has lines."""
     found: int | None = _reader(file).line_of(file, row)
@@ -90,11 +96,11 @@ def _columns(
     return problems, {role: name for role, name in columns.items() if known.count(name) == 1}
 
 
-# Names under which other data sets keep these roles, the usual ones first.
-_USUAL = {
+USUAL_NAMES = {
     "text": ("text", "sentence", "review", "content", "body", "comment", "tweet", "document"),
     "label": ("label", "labels", "class", "category", "target", "sentiment", "stars", "rating"),
 }
+"""Names under which data sets keep these roles, the usual ones first; `init` looks for them too."""
 
 
 def _wrong_column(file: DataFile, role: str, column: str, known: list[str], path: str) -> Problem:
@@ -108,7 +114,7 @@ def _wrong_column(file: DataFile, role: str, column: str, known: list[str], path
             message = f"{file.shown} is separated by {signs}, not by commas"
             return Problem(message, path=path, hint="write it again with commas")
     near = closest(column, known)
-    near = near or next((name for name in _USUAL.get(role, ()) if name in known), None)
+    near = near or next((name for name in USUAL_NAMES.get(role, ()) if name in known), None)
     hint = f"write columns: {{{role}: {near or '<one of these>'}}} in this source"
     return Problem(message, path=path, hint=hint)
 

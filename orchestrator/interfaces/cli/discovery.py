@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -14,11 +15,14 @@ from orchestrator.errors import UserError
 from orchestrator.specs import Split
 from orchestrator.specs.base import DomainName
 
+if TYPE_CHECKING:
+    from orchestrator.inspect.files import Format
+
 Splits = dict[Split, Path]
 
 LAYOUT = "<domain>/{train,valid,test}.{jsonl,csv,parquet}"
 _DOMAIN_NAME: TypeAdapter[str] = TypeAdapter(DomainName)
-_ENDINGS = (".jsonl", ".csv", ".parquet")
+_FORMATS: Mapping[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
     "valid": "valid",
@@ -62,7 +66,7 @@ def splits_in(folder: Path) -> Splits:
     found: Splits = {}
     for file in sorted(folder.iterdir()):
         split = _SPLIT_NAMES.get(file.stem.lower())
-        if split is None or file.suffix.lower() not in _ENDINGS or not file.is_file():
+        if split is None or file.suffix.lower() not in _FORMATS or not file.is_file():
             continue
         if split in found:
             raise UserError(
@@ -83,6 +87,32 @@ def domain_name(text: str) -> str:
             f"{text!r} cannot name a domain",
             hint="lower-case letters, digits, - and _; give one: --domain name=folder",
         ) from None
+
+
+def columns_of(file: Path, given: Mapping[str, str | None]) -> dict[str, str]:
+    """Role -> column of a data file: the given ones, else the likeliest by name.
+
+    Raises:
+        UserError: a column is not there, or none looks like the role.
+    """
+    from orchestrator.inspect.files import DataFile
+    from orchestrator.inspect.readers import USUAL_NAMES, names_of
+
+    names = names_of(DataFile(file, str(file), _FORMATS[file.suffix.lower()]))
+    found: dict[str, str] = {}
+    for role, chosen in given.items():
+        wanted = (chosen,) if chosen is not None else USUAL_NAMES[role]
+        by_lower_case = {name.lower(): name for name in reversed(names)}
+        matches = [name for name in wanted if name in names]
+        matches += [by_lower_case[name.lower()] for name in wanted if name.lower() in by_lower_case]
+        if not matches:
+            what = f"no column `{chosen}`" if chosen else f"no column that looks like the {role}"
+            raise UserError(
+                f"{file} has {what}; it has: {', '.join(names) or 'no columns at all'}",
+                hint=f"name the right one: --{role}-column",
+            )
+        found[role] = matches[0]
+    return found
 
 
 def _require_folder(folder: Path) -> None:

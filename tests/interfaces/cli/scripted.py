@@ -31,7 +31,9 @@ class Script:
     _sequence: int = 0
     _said: dict[str, Any] = field(default_factory=dict)
 
-    def report(self, phase: Phase, *, rank: int = 0, message: str | None = None, **said: Any) -> Report:
+    def report(
+        self, phase: Phase, *, rank: int = 0, message: str | None = None, **said: Any
+    ) -> Report:
         self._sequence += 1
         self._said |= said
         return Report(

@@ -12,7 +12,9 @@ BEFORE = {"camera": {"macro_f1": 0.425}, "movie": {"macro_f1": 0.75}}
 def test_an_empty_store_says_how_to_fill_it(orchestrator, work):
     done = orchestrator("models")
     assert done.exit_code == 0
-    assert f"no model in {work / 'models'} yet; `orchestrator run SPEC` publishes one" in done.stdout
+    assert (
+        f"no model in {work / 'models'} yet; `orchestrator run SPEC` publishes one" in done.stdout
+    )
 
 
 def test_the_list_shows_each_model_by_its_newest_version(orchestrator, publish):
@@ -21,8 +23,19 @@ def test_the_list_shows_each_model_by_its_newest_version(orchestrator, publish):
     publish("topic", run="job-3")
     lines = orchestrator("models").stdout.splitlines()
     assert [line.split() for line in lines if "@" in line] == [
-        ["sentiment@2", "2", "667", "B", "just", "now"]
-        + ["macro_f1:", "camera", "0.825,", "movie", "0.700"],
+        [
+            "sentiment@2",
+            "2",
+            "667",
+            "B",
+            "just",
+            "now",
+            "macro_f1:",
+            "camera",
+            "0.825,",
+            "movie",
+            "0.700",
+        ],
         ["topic@1", "1", "535", "B", "just", "now", "–"],
     ]
 
@@ -55,7 +68,14 @@ def test_show_has_figures_lineage_and_files(orchestrator, publish, work):
     assert "Method      full on camera" in shown
     assert "Time        1:45 in 2 attempts" in shown
     rows = [line.split() for line in shown.splitlines()]
-    assert ["camera", "macro_f1", "0.425", "0.825", "+0.400", *"0.760 to 0.880 – 167".split()] in rows
+    assert [
+        "camera",
+        "macro_f1",
+        "0.425",
+        "0.825",
+        "+0.400",
+        *["0.760", "to", "0.880", "–", "167"],
+    ] in rows
     assert ["movie", "macro_f1", "0.750", "0.700", "-0.050", "–", "–", "700"] in rows
     assert any(row[:3] == ["model.safetensors", "16", "B"] for row in rows)
 

@@ -101,10 +101,14 @@ def test_a_new_attempt_is_named(display, lines, clock, script):
 
 
 def test_an_error_ends_the_phase_without_calling_it_done(display, lines, clock):
-    with pytest.raises(RuntimeError), display:
-        display.phase(Phase.LAUNCH, "starting Ray")
-        clock.pass_seconds(3)
-        raise RuntimeError
+    def fail():
+        with display:
+            display.phase(Phase.LAUNCH, "starting Ray")
+            clock.pass_seconds(3)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert lines[-1] == "launch           ended in 3.0 s"
 
 

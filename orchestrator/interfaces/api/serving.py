@@ -1,0 +1,51 @@
+"""Serves the application from a thread of this process, on a port the kernel chooses."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from types import TracebackType
+
+import uvicorn
+from fastapi import FastAPI
+
+from orchestrator.errors import LaunchFailed
+
+STOP_SECONDS = 5.0
+
+
+class ApiServer:
+    """Use as a context manager; `url` is valid from the beginning."""
+
+    def __init__(self, app: FastAPI, host: str) -> None:
+        """Binds at once. Raises LaunchFailed where the address cannot be bound."""
+        try:
+            self._socket = socket.create_server((host, 0), backlog=128)
+        except OSError as error:
+            raise LaunchFailed(
+                f"the receiver of reports cannot listen on {host}: {error.strerror or error}",
+                hint="set report_host to an address of this machine, e.g. 127.0.0.1",
+            ) from None
+        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
+
+    def __enter__(self) -> ApiServer:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._server.should_exit = True
+        self._thread.join(STOP_SECONDS)
+        self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket])
