@@ -20,13 +20,15 @@ class ApiServer:
     def __init__(self, app: FastAPI, host: str) -> None:
         """Binds at once. Raises LaunchFailed where the address cannot be bound."""
         try:
-            self._socket = socket.create_server((host, 0), backlog=128)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, 0), family=family, backlog=128)
         except OSError as error:
             raise LaunchFailed(
                 f"the receiver of reports cannot listen on {host}: {error.strerror or error}",
                 hint="set report_host to an address of this machine, e.g. 127.0.0.1",
             ) from None
-        self.url = f"http://{host}:{self._socket.getsockname()[1]}"
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
             app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
         )

@@ -22,6 +22,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.interfaces.cli import figures
 
 if TYPE_CHECKING:
+    from orchestrator.inspect.hardware import HardwareFacts
     from orchestrator.settings import Settings
 
 INSTALL = "pip install 'finetune-orchestrator[worker]'"
@@ -50,21 +51,7 @@ class Check:
 
 def checks(settings: Settings) -> Iterator[Check]:
     """Every check in turn; slow ones (torch's import, a store that is away) take seconds."""
-    every: tuple[tuple[str, Callable[[Settings], Check]], ...] = (
-        ("python", _python),
-        ("torch", _torch),
-        ("deepspeed", _deepspeed),
-        ("deepspeed ops", _ops),
-        ("ray", _ray),
-        ("transformers", _transformers),
-        ("store", _store),
-        ("memory", _memory),
-        ("shared memory", _shared_memory),
-        ("disk", _disk),
-        ("ports", _ports),
-        ("settings", _settings),
-    )
-    for name, check in every:
+    for name, check in CHECKS.items():
         try:
             yield check(settings)
         except Exception as error:  # noqa: BLE001 - what a check cannot tell is itself a finding
@@ -81,15 +68,18 @@ def _torch(settings: Settings) -> Check:
         return found
     import torch
 
-    if not torch.cuda.is_available():
-        built = torch.version.cuda
-        why = "no GPU is visible" if built else "a CPU-only build"
-        return Check("torch", Status.OK, f"{torch.__version__}, {why}: training runs on the CPU")
-    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    detail = (
-        f"{torch.__version__}, CUDA {torch.version.cuda}, {len(names)} GPUs: {', '.join(names)}"
-    )
-    return Check("torch", Status.OK, detail)
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        gpus = f"{len(names)} GPU{'s' if len(names) > 1 else ''}: {', '.join(names)}"
+        detail = f"{torch.__version__}, CUDA {torch.version.cuda}, {gpus}"
+        return Check("torch", Status.OK, detail)
+    seen = _hardware(settings).gpus
+    if not seen:
+        return Check("torch", Status.OK, f"{torch.__version__}, no GPU here: training on the CPU")
+    why = "cannot use it" if torch.version.cuda else "is built for the CPU alone"
+    detail = f"there is a {seen[0].name}, but torch {torch.__version__} {why}"
+    remedy = "install the torch build of your driver's CUDA version, or update the driver"
+    return Check("torch", Status.WARNING, detail, remedy)
 
 
 def _deepspeed(settings: Settings) -> Check:
@@ -158,14 +148,11 @@ def _store(settings: Settings) -> Check:
 
 
 def _memory(settings: Settings) -> Check:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    detail = (
-        f"{figures.size(memory.available)} free of {figures.size(memory.total)}, {cores} CPU cores"
-    )
-    if memory.available < _LEAST_MEMORY_BYTES:
+    found = _hardware(settings)
+    free = found.available_memory_bytes
+    detail = f"{figures.size(free)} free of {figures.size(found.memory_bytes)}"
+    detail += f", {found.cpus} CPU core{'s' if found.cpus > 1 else ''}"
+    if free < _LEAST_MEMORY_BYTES:
         remedy = f"free some: even a small job takes {figures.size(_LEAST_MEMORY_BYTES)}"
         return Check("memory", Status.WARNING, detail, remedy)
     return Check("memory", Status.OK, detail)
@@ -215,6 +202,13 @@ def _settings(settings: Settings) -> Check:
     return Check("settings", Status.OK, "nothing unknown in the environment or the files")
 
 
+def _hardware(settings: Settings) -> HardwareFacts:
+    """What this process may use: in a container that is less than the machine has."""
+    from orchestrator.inspect.hardware import inspect_hardware
+
+    return inspect_hardware(settings.cache_dir)
+
+
 def _missing(package: str) -> Check | None:
     try:
         metadata.version(package)
@@ -232,3 +226,19 @@ def _existing(folder: Path) -> Path:
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     return folder
+
+
+CHECKS: dict[str, Callable[[Settings], Check]] = {
+    "python": _python,
+    "torch": _torch,
+    "deepspeed": _deepspeed,
+    "deepspeed ops": _ops,
+    "ray": _ray,
+    "transformers": _transformers,
+    "store": _store,
+    "memory": _memory,
+    "shared memory": _shared_memory,
+    "disk": _disk,
+    "ports": _ports,
+    "settings": _settings,
+}
