@@ -12,6 +12,7 @@ import json
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -131,13 +132,11 @@ def _text_or_problem(raw: _Raw, column: str, file: DataFile) -> str | Problem:
 
 
 def _raw_rows(file: DataFile) -> Iterator[_Raw]:
-    match file.format:
-        case "jsonl":
-            yield from _json_rows(file)
-        case "csv":
-            yield from _csv_rows(file)
-        case "parquet":
-            yield from _parquet_rows(file)
+    readers = {"jsonl": _json_rows, "csv": _csv_rows, "parquet": _parquet_rows}
+    try:
+        yield from readers[file.format](file)
+    except (OSError, EOFError, zlib.error) as error:  # what gzip says of a torn file, too
+        yield _Raw(None, None, (f"cannot be read: {error}", None))
 
 
 def _json_rows(file: DataFile) -> Iterator[_Raw]:
@@ -182,5 +181,5 @@ def _parquet_rows(file: DataFile) -> Iterator[_Raw]:
         for batch in pq.ParquetFile(file.path).iter_batches(batch_size=1024):
             for fields in batch.to_pylist():
                 yield _Raw(None, fields)
-    except (pa.ArrowInvalid, OSError) as error:
+    except pa.ArrowInvalid as error:
         yield _Raw(None, None, (f"not a whole Parquet file: {error}", None))

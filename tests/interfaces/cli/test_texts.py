@@ -1,3 +1,4 @@
+import gzip
 import io
 import json
 
@@ -48,6 +49,18 @@ def test_parquet(read):
     pq.write_table(pa.table({"text": ["a", "b"], "n": [1, 2]}), buffer)
     ((first, second),) = read("in.parquet", buffer.getvalue())
     assert (first.text, second.fields) == ("a", {"text": "b", "n": 2})
+
+
+def test_packed_files(read):
+    ((row,),) = read("in.csv.gz", gzip.compress(b"text\nhello\n"))
+    assert (row.text, row.line) == ("hello", 2)
+
+
+def test_a_torn_packed_file(read):
+    torn = gzip.compress(b'{"text": "hello"}\n' * 1000)[:-12]
+    with pytest.raises(InvalidInput) as caught:
+        read("in.jsonl.gz", torn)
+    assert problems(caught)[-1][1].startswith("cannot be read: Compressed file ended before")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(read):
