@@ -147,7 +147,7 @@ def _missing(where: Path, source: Source, path: str) -> Problem:
     if parent == where.absolute().parent:
         near = closest(where.name, _names_in(parent))
         if near:
-            hint = f"did you mean {near}? ({hint})"
+            hint = f"did you mean {near}? {hint}"
     return Problem(f"{source.path} does not exist", path=path, hint=hint)
 
 
@@ -160,22 +160,35 @@ def _names_in(folder: Path) -> list[str]:
 
 def _paths_in(folder: Path, source: Source, place: str) -> list[Path]:
     """Data files anywhere below a folder, sorted; hidden ones and `_SUCCESS` and its like not."""
-    if not os.access(folder, os.R_OK | os.X_OK):
-        raise InvalidInput([_unreadable(folder, f"{place}.path", PermissionError(13, "denied"))])
     endings = _ENDINGS_WHEN_NAMED if source.format == "jsonl" else _ENDINGS
+    try:
+        below = sorted(_walk(folder))
+    except OSError as error:
+        where = Path(error.filename or folder)
+        raise InvalidInput([_unreadable(where, f"{place}.path", error)]) from error
     found = [
         path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-        and (kind := _by_ending(path, endings)) is not None
-        and source.format in (None, kind)
+        for path in below
+        if (kind := _by_ending(path, endings)) is not None and source.format in (None, kind)
     ]
     if not found:
         message = f"the folder {source.path} holds no {source.format or 'data'} file"
         hint = f"files must end in {_KNOWN}"
         raise InvalidInput([Problem(message, path=f"{place}.path", hint=hint)])
     return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Every file below; a folder that may not be listed is an error, not an empty one."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for root, folders, names in os.walk(folder, onerror=refuse, followlinks=False):
+        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
+        for name in names:
+            if not name.startswith((".", "_")):
+                yield Path(root, name)
 
 
 def _by_ending(path: Path, endings: dict[str, Format]) -> Format | None:

@@ -50,7 +50,9 @@ def read_source(
         from orchestrator.inspect.hub import read_hub
 
         table, content = read_hub(source, columns, place, base_dir=base_dir)
-        return SourceRows(place, table, _digest(source, columns, [content]), source.weight)
+        return SourceRows(
+            place, table, _digest(source, columns, [("rows", content)]), source.weight
+        )
     files = files_of(source, place, base_dir=base_dir, fetch=fetch)
     tables: list[pa.Table] = []
     problems: list[Problem] = []
@@ -66,7 +68,7 @@ def read_source(
         what = files[0].shown if len(files) == 1 else str(source.path)
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
-    digest = _digest(source, columns, [file_digest(file) for file in files])
+    digest = _digest(source, columns, [(file.format, file_digest(file)) for file in files])
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 
@@ -84,13 +86,9 @@ def check_source_exists(
     return []
 
 
-def _digest(source: Source, columns: Mapping[str, str], contents: list[str]) -> str:
-    document = {
-        "columns": dict(columns),
-        "format": source.format,
-        "weight": source.weight,
-        "contents": contents,
-    }
+def _digest(source: Source, columns: Mapping[str, str], contents: list[tuple[str, str]]) -> str:
+    """sha256 of what is read (format and digest of each file) and of how it is used."""
+    document = {"columns": dict(columns), "weight": source.weight, "contents": contents}
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

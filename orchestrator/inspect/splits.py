@@ -44,7 +44,7 @@ def held_out(table: pa.Table, fraction: float) -> pa.Array | None:
                 chosen.add(key)
                 taken += rows_of[key]
     if not chosen:
-        largest = max(texts_of.values(), key=len)
+        largest = max(texts_of.values(), key=len, default=[])
         if len(largest) < 2:
             return None  # every label has a single text, which training needs
         chosen.add(largest[0])
