@@ -113,7 +113,12 @@ class CheckpointStore:
         return sorted(int(match.group(1)) for match in found if match)
 
     def attempt_record(self, attempt: int) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self._store.get_bytes(f"a{attempt}/attempt.json"))
+        """What was claimed; empty for an attempt that died while it was claiming."""
+        try:
+            data = self._store.get_bytes(f"a{attempt}/attempt.json")
+        except ObjectNotFound:
+            return {}
+        record: dict[str, Any] = json.loads(data)
         return record
 
     # Writing checkpoints
@@ -283,10 +288,7 @@ class CheckpointStore:
                 attempt, limit = attempt - 1, None
 
     def _resumed_from(self, attempt: int) -> tuple[int, int] | None:
-        try:
-            parent = self.attempt_record(attempt).get("resumed_from")
-        except ObjectNotFound:
-            return None
+        parent = self.attempt_record(attempt).get("resumed_from")
         if not parent or not 1 <= parent["attempt"] < attempt:
             return None
         return parent["attempt"], parent["step"]

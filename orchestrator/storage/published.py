@@ -122,7 +122,7 @@ def check_stored(
                 f"{store.key_url(file.path)} was changed while the model was being published",
                 hint="another process of the same run is publishing it; run again",
             )
-    for key in there.keys() - {CLAIM}:  # of an earlier, interrupted try
+    for key in there.keys() - {CLAIM, MANIFEST}:  # of an earlier, interrupted try
         store.delete(key)
 
 

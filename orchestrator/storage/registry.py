@@ -194,13 +194,19 @@ class ModelRegistry:
             return None
 
     def _claim(self, name: str, run: str) -> int:
-        """A number of this run's own. Claims are never deleted, so all publishers climb the same
-        ladder, and two processes of one run meet on it at the latest where the first one claimed.
+        """A number of this run's own.
+
+        Claims are never deleted and leave no gaps, so all publishers climb the same ladder from
+        the highest claim they saw (in a folder a number shows before its claim does). Two
+        processes of one run meet on it at the latest where the first of them claimed.
         """
-        number = self._claimed_by(name, run)
-        if number is not None:
-            return number
-        number = max(self._numbers(name), default=0) + 1
+        number = 1
+        for claimed in reversed(self._numbers(name)):
+            claimant = self._claimant(name, claimed)
+            if claimant == run:
+                return claimed
+            if claimant is not None:
+                number = max(number, claimed + 1)
         while True:
             claim = _Claim(run=run, claim=uuid.uuid4().hex)
             try:

@@ -29,7 +29,7 @@ class Retry:
 
     seconds: float
     first_delay_seconds: float = 0.25
-    max_delay_seconds: float = 8.0
+    max_delay_seconds: float = 5.0
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     jitter: Callable[[], float] = random.random

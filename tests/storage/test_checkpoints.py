@@ -71,6 +71,7 @@ def test_attempts_are_numbered_and_keep_their_record(checkpoints: CheckpointStor
     assert checkpoints.attempt_record(1)["host"] == "a"
     assert checkpoints.attempt_record(2)["resumed_from"] == {"attempt": 1, "step": 20}
     assert checkpoints.attempt_record(2)["format"] == 1
+    assert checkpoints.attempt_record(3) == {}
 
 
 def test_attempt_ten_follows_nine(checkpoints: CheckpointStore) -> None:

@@ -168,6 +168,39 @@ def test_an_interrupted_publisher_is_completed_by_the_retry(
     assert registry.aliases("sentiment") == {"latest": 2}
 
 
+def test_a_number_whose_claim_is_still_being_written_is_contended_for(
+    registry: ModelRegistry, tmp_path: Path
+) -> None:
+    """In a folder `2/` shows before its claim; skipping it could give one run two versions."""
+    registry = ModelRegistry(open_store(str(tmp_path / "models")))
+    registry.publish("sentiment", model(tmp_path, "one"), run="job-a")
+    (tmp_path / "models/sentiment/2").mkdir()
+    assert registry.publish("sentiment", model(tmp_path, "two"), run="job-b").version == 2
+
+
+def test_a_faster_process_of_the_same_run_is_not_disturbed(
+    registry: ModelRegistry, store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It publishes while ours has uploaded its last file and not yet written the manifest."""
+    put_file = ObjectStore.put_file_tagged
+    faster = ModelRegistry(store, now=lambda: NOW)
+    folder = model(tmp_path)
+
+    def overtaken(self: ObjectStore, key: str, path: Path) -> tuple[FileEntry, str | None]:
+        sent = put_file(self, key, path)
+        if key == "vocab.txt":
+            monkeypatch.undo()
+            faster._complete("sentiment", folder, sorted(files), "job-a")
+        return sent
+
+    files = ["LICENSE", "config.json", "extra/metrics.json", "model.safetensors", "vocab.txt"]
+    monkeypatch.setattr(ObjectStore, "put_file_tagged", overtaken)
+    version = registry._complete("sentiment", folder, files, "job-a")
+    assert version.version == 1
+    assert registry.verify(version) == []
+    assert len(registry.versions("sentiment")) == 1
+
+
 def test_latest_never_moves_back(registry: ModelRegistry, tmp_path: Path) -> None:
     """Version 1 is completed after version 2 was published: see above; here the alias object."""
     registry.publish("sentiment", model(tmp_path, "one"), run="job-a")

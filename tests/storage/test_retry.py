@@ -32,7 +32,7 @@ class World:
 def test_backs_off_exponentially_up_to_a_cap() -> None:
     world = World(back_at=30.0)
     assert world.retry(120.0).call(world.operation) == "done"
-    assert world.slept == [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert world.slept == [0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0, 5.0, 5.0, 5.0]
 
 
 def test_jitter_takes_up_to_half_of_a_delay() -> None:
