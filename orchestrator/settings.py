@@ -54,7 +54,7 @@ class Settings(BaseModel):
     state_dir: Path = Field(description="Locks of live runs.")
     cache_dir: Path = Field(description="Downloaded base models and data.")
     ray_temp_dir: Path = Field(
-        description="Where embedded Ray clusters keep sockets and logs; at most 40 characters."
+        description="Where embedded Ray clusters keep sockets and logs; at most 30 characters."
     )
     report_host: str = Field(
         default="127.0.0.1", description="Address the receiver of Reports binds."

@@ -9,6 +9,7 @@ from orchestrator.records.attempt import (
     SelectionOutcome,
 )
 from orchestrator.records.base import Record
+from orchestrator.records.event import Event
 from orchestrator.records.report import Action, Directive, Phase, Report
 from orchestrator.records.states import TRANSITIONS, JobState, Reason, may_follow
 
@@ -18,6 +19,7 @@ __all__ = [
     "Action",
     "CheckpointRef",
     "Directive",
+    "Event",
     "Identity",
     "JobState",
     "Launch",

@@ -1,0 +1,1 @@
+"""Where Attempts run. Siblings never import each other, except through `base`."""

@@ -1,0 +1,127 @@
+"""The process between a run and its embedded Ray: whatever dies, the warden leaves nothing behind.
+
+Started by `cluster` as `python -m orchestrator.control.backends.warden` in a session of its own, so
+that a terminal's Ctrl-C does not reach Ray. It adopts every orphan of the cluster and ends when
+
+- its stdin ends or its parent is gone (the run was killed, however hard),
+- it gets SIGTERM (the run is over),
+- Ray ends by itself.
+
+Then it kills every descendant and removes the cluster's folder. If the warden itself is killed, the
+kernel kills Ray's starter and Ray's own daemons with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from orchestrator.control.backends.processes import adopt_orphans, end_descendants, reap_orphans
+
+KILL_SECONDS = 10.0
+POLL_SECONDS = 0.25
+TAIL_BYTES = 4000
+
+
+def main() -> int:
+    arguments, ray_arguments = _arguments()
+    stopping = _stop_flag()
+    adopt_orphans()
+    root, name = Path(arguments.root), arguments.name
+    with cluster_folder(root, name) as folder:
+        ray = _start_ray(folder, ray_arguments)
+        code = _stay(ray, arguments.parent, stopping)
+        if code is not None:
+            print(f"Ray's starter ended with {code}", file=sys.stderr)
+            print(ray_log_tails(folder), file=sys.stderr, flush=True)
+        # No orderly end: Ray would wait for its workers, and nothing of it is worth keeping.
+        left = end_descendants(KILL_SECONDS)
+    if left:
+        print(f"could not end {left}", file=sys.stderr)
+    return 0 if code is None and not left else 1
+
+
+@contextlib.contextmanager
+def cluster_folder(root: Path, name: str) -> Iterator[Path]:
+    """The folder of one cluster, with a lock beside it that says its warden lives.
+
+    The lock is taken before the folder exists, so a folder whose lock is free is a dead cluster's.
+    """
+    lock_file = root / f"{name}.lock"
+    with lock_file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        folder = root / name
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            lock_file.unlink(missing_ok=True)
+
+
+def ray_log_tails(folder: Path) -> str:
+    """What Ray's daemons said last: the only trace once the folder is gone."""
+    tails = []
+    for pattern in ("gcs_server.err", "raylet.err", "dashboard.err", "dashboard.log"):
+        for file in folder.glob(f"session_2*/logs/{pattern}"):
+            text = file.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
+            told = [line for line in text.splitlines() if line and "web_log.py" not in line]
+            if told:
+                tails.append("\n".join([f"--- {file.name}", *told]))
+    return "\n".join(tails)
+
+
+def _start_ray(folder: Path, ray_arguments: list[str]) -> subprocess.Popen[bytes]:
+    """Ray's starter; its one line goes to our stdout, which the run reads."""
+    module = "orchestrator.control.backends.embedded_ray"
+    where = ["--parent", str(os.getpid()), "--temp-dir", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-m", module, *where, *ray_arguments], stdin=subprocess.DEVNULL
+    )
+
+
+def _stay(ray: subprocess.Popen[bytes], parent: int, stopping: list[bool]) -> int | None:
+    """Until there is a reason to end; the exit code of Ray's starter if that is the reason."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
+        while not stopping and os.getppid() == parent:
+            if (code := reap_orphans(ray.pid)) is not None:
+                ray.returncode = code
+                return code
+            if selector.select(POLL_SECONDS) and not os.read(sys.stdin.fileno(), 1024):
+                break
+    return None
+
+
+def _stop_flag() -> list[bool]:
+    """Grows when a signal asks to end."""
+    stopping: list[bool] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stopping.append(True)
+
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, end)
+    return stopping
+
+
+def _arguments() -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--name", required=True)
+    return parser.parse_known_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The run of one job: observe, decide (pure), apply."""
