@@ -25,6 +25,7 @@ from orchestrator.errors import ObjectExists, ObjectNotFound, StoreError, StoreU
 from orchestrator.storage.connection import Client, Connection
 from orchestrator.storage.entries import FileEntry, ObjectInfo
 from orchestrator.storage.faults import from_errno, translate
+from orchestrator.storage.interrupts import interruptibly
 from orchestrator.storage.locations import join_key, parse_location
 from orchestrator.storage.retry import Retry
 from orchestrator.storage.transfers import digest, download, upload
@@ -241,7 +242,9 @@ class ObjectStore:
     def _once(self, key: str, client: Client, operation: Callable[[Client, str], T]) -> T:
         path = self._path(key)
         try:
-            return operation(client, path)
+            if self.local_path is not None:
+                return operation(client, path)
+            return interruptibly(lambda: operation(client, path))
         except _OPERATIONAL as error:
             raise translate(error, self.key_url(key), self._connection.endpoint) from None
 

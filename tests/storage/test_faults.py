@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,6 +122,17 @@ def test_an_endpoint_that_never_answers_is_told_within_the_time_asked_for(
             getattr(store, probe)(timeout_seconds=1.0)
     assert time.monotonic() - start < 2.5
     assert "no answer in time" in str(away.value)
+
+
+def test_ctrl_c_is_heard_while_the_store_does_not_answer(credentials: pytest.MonkeyPatch) -> None:
+    with scripted_server(Answer(hang=True)) as server:
+        credentials.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        store = open_store("s3://bucket/models", retry_seconds=0)
+        start = time.monotonic()
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            store.get_bytes("a")
+        assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize(
