@@ -1,4 +1,4 @@
-"""kill -9 of a whole gang, then again: the weights are those of an undisturbed run, bit for bit."""
+"""Stopped or killed, then resumed: the weights of an undisturbed run, bit for bit."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from typing import Any
 
 import pytest
 
-from orchestrator.records import CheckpointRef, Launch
+from orchestrator.records import Launch
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from tests.worker.tiny import launch, rows, write_base
 
 NUM_STEPS = 15
+ENVIRONMENT = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
 CASES: dict[str, dict[str, Any]] = {
-    "zero 2, accumulation": {"zero_stage": 2, "micro_batch_size": 2},
-    "zero 3": {"zero_stage": 3, "micro_batch_size": 4},
-    "ddp": {"strategy": "ddp", "micro_batch_size": 4},
+    "zero 2, accumulation": {"engine": {"zero_stage": 2, "micro_batch_size": 2}},
+    "zero 3": {"engine": {"zero_stage": 3, "micro_batch_size": 4}},
+    "zero 1, bf16": {"engine": {"zero_stage": 1, "micro_batch_size": 4}, "precision": "bf16"},
+    "zero 0": {"engine": {"zero_stage": 0, "micro_batch_size": 4}},
+    "ddp": {"engine": {"strategy": "ddp", "micro_batch_size": 4}},
+    "zero 2, frozen": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 4},
+        "method": {"type": "freeze", "num_layers": 1},
+    },
 }
+KILLED = "zero 2, accumulation"
 
 
 def write_rows(path: Path, num_rows: int) -> str:
@@ -42,7 +50,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_base(tmp_path_factory.mktemp("base"), dropout=0.1)
 
 
-def make_launch(base: Path, folder: Path, engine: dict[str, Any]) -> Launch:
+def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
     data = {
@@ -61,8 +69,10 @@ def make_launch(base: Path, folder: Path, engine: dict[str, Any]) -> Launch:
             "max_length": 16,
             "warmup_ratio": 0.1,
             "seed": 5,
+            "precision": case.get("precision", "fp32"),
         },
-        engine=engine,
+        engine=case["engine"],
+        method=case.get("method", {"type": "full"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
         evaluation={"metrics": ["accuracy"], "bootstrap_samples": 10},
@@ -72,33 +82,23 @@ def make_launch(base: Path, folder: Path, engine: dict[str, Any]) -> Launch:
 def start(order: Launch) -> subprocess.Popen[bytes]:
     path = Path(order.scratch) / f"launch-{order.attempt}.json"
     path.write_text(order.model_dump_json())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node=2", "-m", "orchestrator.worker.training.main"]
+    command = torchrun("orchestrator.worker.training.main", "--launch", str(path))
     log = (Path(order.scratch) / f"log-{order.attempt}").open("wb")
     return subprocess.Popen(
-        [*command, "--launch", str(path)],
-        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        command,
+        env=ENVIRONMENT,
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
 
 
-def outcome(order: Launch) -> dict[str, Any]:
-    log = Path(order.scratch) / f"log-{order.attempt}"
-    found = store_of(order).outcome(order.attempt)
-    assert found is not None, log.read_text()[-3000:]
-    return found
+def log_of(order: Launch) -> str:
+    return (Path(order.scratch) / f"log-{order.attempt}").read_text()[-3000:]
 
 
 def store_of(order: Launch) -> CheckpointStore:
     return CheckpointStore(open_store(order.store), order.job)
-
-
-def published_digest(order: Launch) -> str:
-    assert outcome(order)["model"] == "toy@1", outcome(order)
-    weights = Path(order.store) / "toy" / "1" / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def kill_when_committed(process: subprocess.Popen[bytes], order: Launch) -> None:
@@ -125,33 +125,57 @@ def children_of_session(session: int) -> Iterator[int]:
             continue
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_killed_and_resumed_ends_with_the_same_weights(
-    name: str, base: Path, tmp_path: Path
-) -> None:
-    undisturbed = make_launch(base, tmp_path / "undisturbed", CASES[name])
-    store_of(undisturbed).claim_attempt({})
-    assert start(undisturbed).wait() == 0
-    expected = published_digest(undisturbed)
-    assert outcome(undisturbed)["resumed_from_step"] is None
+def torchrun(module: str, *arguments: str) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    return [*launcher, "--nproc-per-node=2", "-m", module, *arguments]
 
-    killed = make_launch(base, tmp_path / "killed", CASES[name])
+
+@pytest.fixture(scope="module")
+def found(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """One gang trains all cases: its start costs more than the training."""
+    folder = tmp_path_factory.mktemp("resume")
+    pairs = {
+        name: [
+            make_launch(base, folder / f"{number}-{part}", case).model_dump(mode="json")
+            for part in ("undisturbed", "stopped")
+        ]
+        for number, (name, case) in enumerate(CASES.items())
+    }
+    (folder / "launches.json").write_text(json.dumps(pairs))
+    command = torchrun("tests.worker.training.resume_gang", str(folder))
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    results: dict[str, dict[str, Any]] = json.loads((folder / "found.json").read_text())
+    return results
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_stopped_and_resumed_ends_with_the_same_weights(
+    name: str, found: dict[str, dict[str, Any]]
+) -> None:
+    case = found[name]
+    assert case["states"] == ["SUCCEEDED", "SUSPENDED", "SUCCEEDED"]
+    assert case["steps"] == [NUM_STEPS, 7, NUM_STEPS]
+    assert case["resumed_from_step"] == 7
+    assert case["resumed"] == case["undisturbed"]
+    assert case["same_metrics"]
+
+
+def test_killed_and_resumed_ends_with_the_same_weights(
+    base: Path, tmp_path: Path, found: dict[str, dict[str, Any]]
+) -> None:
+    killed = make_launch(base, tmp_path / "killed", CASES[KILLED])
     store_of(killed).claim_attempt({})
     kill_when_committed(start(killed), killed)
     newest = store_of(killed).resume_point()
     assert newest is not None
     assert newest.step >= 4
     attempt = store_of(killed).claim_attempt({"resumed_from": {"attempt": 1, "step": newest.step}})
-    resumed = killed.model_copy(
-        update={
-            "attempt": attempt,
-            "resume": (CheckpointRef(attempt=1, step=newest.step, world_size=2),),
-        }
-    )
-    assert start(resumed).wait() == 0
-    found = outcome(resumed)
-    assert found["resumed_from_step"] == newest.step
-    assert found["step"] == NUM_STEPS
-    assert published_digest(resumed) == expected
-    for key in ("metrics", "before"):
-        assert found[key] == outcome(undisturbed)[key]
+    resumed = killed.model_copy(update={"attempt": attempt, "resume": (newest.ref,)})
+    assert start(resumed).wait() == 0, log_of(resumed)
+    outcome = store_of(resumed).outcome(attempt)
+    assert outcome is not None
+    assert outcome["resumed_from_step"] == newest.step
+    assert outcome["step"] == NUM_STEPS
+    weights = Path(resumed.store) / "toy" / "1" / "model.safetensors"
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == found[KILLED]["undisturbed"]
