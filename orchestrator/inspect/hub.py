@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 
@@ -18,8 +19,10 @@ from orchestrator.errors import InvalidInput, MissingExtra, Problem
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.readers import canonical
 from orchestrator.inspect.values import LABEL
-from orchestrator.specs.data import Source
+from orchestrator.specs.data import SPLITS, DataSpec, Source
 from orchestrator.specs.suggest import closest
+
+LOOKUP_SECONDS = 10.0
 
 _HASHED_ROWS = 10_000
 
@@ -48,6 +51,44 @@ def read_hub(
     faults = Faults(place, f"{source.hub} ({source.split})")
     table = canonical(table, columns, faults, lambda row: None)
     return table, _content_digest(table)
+
+
+class DataHub(Protocol):
+    """The part of `huggingface_hub.HfApi` that is used."""
+
+    def dataset_info(
+        self, repo_id: str, *, revision: str | None = None, timeout: float | None = None
+    ) -> Any: ...
+
+
+def pin_sources(data: DataSpec, *, base_dir: Path, api: DataHub | None = None) -> DataSpec:
+    """`data` with the revision of each hub source as the commit it means now.
+
+    So the workers read what the plan read. Where the hub cannot be asked the revision stays as it
+    is written: then all read the local cache, and reading says what is wrong.
+    """
+    document = data.model_dump(mode="json", exclude_none=True)
+    for domain in document["domains"].values():
+        for source in (source for split in SPLITS for source in domain.get(split, ())):
+            name = source.get("hub")
+            if name is None or (base_dir / name).is_dir() or _is_commit(source.get("revision")):
+                continue
+            if api is None:
+                from huggingface_hub import HfApi
+
+                api = HfApi()
+            try:
+                info = api.dataset_info(
+                    name, revision=source.get("revision"), timeout=LOOKUP_SECONDS
+                )
+            except Exception:  # noqa: BLE001 (transports raise any kind; see the docstring)
+                continue
+            source["revision"] = str(info.sha)
+    return DataSpec.model_validate(document)
+
+
+def _is_commit(revision: str | None) -> bool:
+    return revision is not None and re.fullmatch(r"[0-9a-f]{40}", revision) is not None
 
 
 def _load(source: Source, place: str, base_dir: Path) -> Any:

@@ -46,8 +46,11 @@ def _one_text(column: str, value: Any) -> str:
         raise BadValue(f"column `{column}` holds {_kind(value)}, not text", TEXT_HINT)
     if not value.strip():
         raise BadValue(_blank(column), REMOVE)
-    if any("\ud800" <= c <= "\udfff" for c in value):
-        raise BadValue(f"column `{column}` holds half a character (a lone surrogate)", REMOVE)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        message = f"column `{column}` holds half a character (a lone surrogate)"
+        raise BadValue(message, REMOVE) from error
     return value
 
 
@@ -59,7 +62,7 @@ def _one_label(column: str, value: Any) -> str:
             return str(value)
         case float() if math.isnan(value):
             raise BadValue(_no_value(column), REMOVE)
-        case float() if value.is_integer():
+        case float() if value.is_integer() and abs(value) < 2**63:
             return str(int(value))
         case float():
             raise BadValue(_fraction(column), "classification needs classes, not a measure")
@@ -108,7 +111,14 @@ def _labels(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray | list[RowF
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
         broken = pc.and_(pc.is_valid(values), pc.not_equal(pc.floor(values), values))
         fault = _fault(broken, _fraction(column), "classification needs classes, not a measure")
-        return [fault] if fault else values.cast(pa.int64()).cast(pa.string())
+        if fault:
+            return [fault]
+        try:
+            return values.cast(pa.int64()).cast(pa.string())
+        except pa.ArrowInvalid as error:  # 1e300 and infinity are whole, but no names of classes
+            raise BadValue(
+                f"column `{column}` holds numbers too large to be labels", CLASS_HINT
+            ) from error
     raise BadValue(f"column `{column}` holds {kind}, not one label", CLASS_HINT)
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import MissingExtra, Problem
 from orchestrator.inspect.data import inspect_data, read_tables
+from orchestrator.inspect.hub import pin_sources
 from tests.inspect.rows import POLAR, data_spec, jsonl, write
 
 PLACE = "data.domains.d.test[0]"
@@ -110,3 +112,37 @@ def test_without_the_library_the_pip_line_is_named(
     with pytest.raises(MissingExtra) as caught:
         problems(tmp_path, hub="a/b", split="train")
     assert caught.value.hint == "pip install 'finetune-orchestrator[worker]'"
+
+
+class FakeHub:
+    """Knows the commits of two revisions of one data set."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None]] = []
+
+    def dataset_info(
+        self, repo_id: str, *, revision: str | None = None, timeout: float | None = None
+    ) -> SimpleNamespace:
+        self.asked.append((repo_id, revision))
+        if repo_id != "org/set":
+            raise ConnectionError("no network")
+        return SimpleNamespace(sha={None: "a" * 40, "v1": "b" * 40}[revision])
+
+
+def test_revisions_are_pinned_to_commits(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    sources = [
+        {"hub": "org/set", "split": "train"},
+        {"hub": "org/set", "split": "train", "revision": "v1"},
+        {"hub": "org/set", "split": "train", "revision": "c" * 40},
+        {"hub": "org/out-of-reach", "split": "train"},
+        {"hub": "local", "split": "train"},
+        "rows.jsonl",
+    ]
+    hub = FakeHub()
+    data = data_spec({"d": {"train": sources, "test": "rows.jsonl"}}).data
+    pinned = pin_sources(data, base_dir=tmp_path, api=hub)
+    revisions = [source.revision for source in pinned.domains["d"].train or ()]
+    assert revisions == ["a" * 40, "b" * 40, "c" * 40, None, None, None]
+    assert hub.asked == [("org/set", None), ("org/set", "v1"), ("org/out-of-reach", None)]
+    assert pinned.domains["d"].test == data.domains["d"].test

@@ -130,6 +130,8 @@ FILES = [
         "row 3: column `text` has no value", "remove the row"),
     Bad("float.parquet", parquet(text=["a", "b"], label=[1.0, 0.5]), TEST, None,
         "row 2: column `label` holds a fractional number", "not a measure"),
+    Bad("large.parquet", parquet(text=["a", "b"], label=[1e300, 1.0]), TEST, None,
+        "column `label` holds numbers too large to be labels", "a label is text"),
     Bad("lists.parquet", parquet(text=["a"], label=[["pos"]]), TEST, None,
         "column `label` holds list<", "a label is text"),
     # Any file
