@@ -99,6 +99,7 @@ def _load(source: Source, place: str, base_dir: Path) -> Any:
             f"{place}.hub: hub data sets need the `datasets` library",
             hint="pip install 'finetune-orchestrator[worker]'",
         ) from error
+    datasets.disable_progress_bars()  # the caller has its own display, or none
     name = str(source.hub)
     local = base_dir / name
     try:
