@@ -88,19 +88,6 @@ def _selection_mode(spec: FineTune) -> Iterator[Problem]:
         )
 
 
-def _selection_last(spec: FineTune) -> Iterator[Problem]:
-    selection = spec.spec.selection
-    if not selection.last or spec.spec.training.early_stopping is not None:
-        return  # early stopping still needs to know what to watch
-    for name in ("metric", "mode", "every_steps"):
-        if getattr(selection, name) is not None:
-            yield Problem(
-                f"`{name}` has no effect with `last: true`: nothing is selected",
-                path=f"selection.{name}",
-                hint="remove one of the two",
-            )
-
-
 def _selection_steps(spec: FineTune) -> Iterator[Problem]:
     every, total = spec.spec.selection.every_steps, spec.spec.training.max_steps
     if every is not None and total is not None and every > total:
@@ -207,7 +194,6 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *location_checks.CHECKS,
     (("selection.metric", "data.domains", "data.train_on"), _selection_metric),
     (("selection.metric", "selection.mode"), _selection_mode),
-    (("selection", "training.early_stopping"), _selection_last),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
     (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
     (("training.warmup_steps", "training.max_steps"), _warmup),

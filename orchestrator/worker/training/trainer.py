@@ -268,8 +268,5 @@ class Cadence(TrainerCallback):
 
     def _evaluation_due(self, step: int) -> bool:
         run = self._trainer.run
-        selection = run.spec.selection
-        if selection.last and run.spec.training.early_stopping is None:
-            return False
-        every = selection.every_steps or run.batches.steps_per_epoch
+        every = run.spec.selection.every_steps or run.batches.steps_per_epoch
         return step % every == 0 or step >= run.num_steps
