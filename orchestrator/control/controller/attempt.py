@@ -144,7 +144,14 @@ class AttemptRun:
             return self._conclude(launch, handle, Observation(AttemptStatus.STOPPED))
         desk.listener.phase(Phase.LAUNCH, "starting the workers")
         following = Following(
-            desk.backend, handle, inbox, self.journal, desk.listener, desk.stop, sleep=desk.sleep
+            desk.backend,
+            handle,
+            inbox,
+            self.journal,
+            desk.listener,
+            desk.stop,
+            clock=desk.clock,
+            sleep=desk.sleep,
         )
         seen = following.to_the_end()
         return self._conclude(launch, handle, seen, following.phase or Phase.LAUNCH)
