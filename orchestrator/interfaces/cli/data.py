@@ -55,18 +55,20 @@ def preview(
     from orchestrator.inspect.tokens import token_facts
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
-    from orchestrator.interfaces.cli.remote import base_folder, fetch
+    from orchestrator.interfaces.cli.remote import fetch_with, settings_for, tokenizer_of
 
+    settings = settings_for()
+    fetch = fetch_with(settings)
     validated = validate_all(spec, sets, fetch=fetch)
     loaded, facts = validated.loaded, validated.data
     assert facts is not None, "the data were to be read"
     body = loaded.spec.spec
     chosen = view.chosen_split(body.data, facts, domain, split)
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    tokenizer_file = base_folder(loaded) / "tokenizer.json"
+    tokenizer = tokenizer_of(loaded, settings)
     max_length = body.training.max_length
-    tokens = token_facts(tables, tokenizer_file, max_length)
-    shown = view.seen_rows(tables[chosen].slice(0, rows), facts.labels, tokenizer_file, max_length)
+    tokens = token_facts(tables, tokenizer, max_length) if tokenizer else None
+    shown = view.seen_rows(tables[chosen].slice(0, rows), facts.labels, tokenizer, max_length)
     if as_json:
         print_json(
             {
@@ -87,5 +89,7 @@ def preview(
     out.print(view.splits_table(facts, tokens))
     if any(split_facts.derived for split_facts in facts.splits.values()):
         click.echo(f"* held out of train by data.valid_fraction {body.data.valid_fraction}")
+    if tokenizer is None:
+        say("The base model has no tokenizer.json, so its tokens cannot be shown here.")
     for warning in facts.warnings:
         say(f"{click.style('warning:', fg='yellow')} {warning}")

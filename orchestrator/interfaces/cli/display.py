@@ -61,8 +61,11 @@ def stop_notice(level: int, phase: Phase | None) -> str:
     """What is happening after Ctrl-C; only training has something to save."""
     if level > 1:
         return "Stopping at once"
-    doing = "Saving a checkpoint" if phase is Phase.TRAIN else "Stopping"
-    return f"{doing}, Ctrl-C again to stop at once"
+    doing = {
+        Phase.TRAIN: "Saving a checkpoint",
+        Phase.PUBLISH: "Publishing to the end",  # a matter of seconds, and nothing is lost
+    }
+    return f"{doing.get(phase, 'Stopping') if phase else 'Stopping'}, Ctrl-C again to stop at once"
 
 
 def time_left(progress: RunProgress) -> str:

@@ -168,6 +168,8 @@ def _tell(path: Path, found: Mapping[str, Splits], columns: Mapping[str, str] | 
     if columns:
         names = ", ".join(f"{role} from `{column}`" for role, column in columns.items())
         click.echo(f"  columns: {names}")
+    if found and not any("test" in splits for splits in found.values()):
+        click.echo("  no domain has a test split: add one, or nothing can be measured")
     if not found:
         click.echo("  fill in the paths of your data under data.domains")
     click.echo("Next:")

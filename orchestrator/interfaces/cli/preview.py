@@ -7,7 +7,7 @@ those of the worker.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.tables import plain_table
 from orchestrator.specs.data import DataSpec, Split
 
+_MOST_CLASSES = 8
+
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
@@ -31,42 +33,36 @@ class SeenRow:
     text: str
     label: str
     label_id: int
-    tokens: tuple[str, ...]
-    token_ids: tuple[int, ...]
-    num_cut: int  # tokens beyond max_length
+    tokens: tuple[str, ...] | None = None  # None where the base has no tokenizer.json
+    token_ids: tuple[int, ...] | None = None
+    num_cut: int | None = None  # tokens beyond max_length
 
 
 def seen_rows(
-    table: pa.Table, labels: Sequence[str], tokenizer_file: Path, max_length: int
+    table: pa.Table, labels: Sequence[str], tokenizer_file: Path | None, max_length: int
 ) -> list[SeenRow]:
     """The rows of a table with `text` and `label`, tokenized and cut as training does it."""
+    ids = {label: number for number, label in enumerate(labels)}
+    columns = table.column("text").to_pylist(), table.column("label").to_pylist()
+    rows = [SeenRow(text, label, ids[label]) for text, label in zip(*columns, strict=True)]
+    if tokenizer_file is None:
+        return rows
     from tokenizers import Tokenizer
 
-    if not tokenizer_file.is_file():
-        raise UserError(
-            f"the base model has no {tokenizer_file.name}: its tokens cannot be shown",
-            hint="`orchestrator plan` and `run` work without",
-        )
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    texts = table.column("text").to_pylist()
-    whole = tokenizer.encode_batch(texts)
+    whole = tokenizer.encode_batch(columns[0])
     tokenizer.enable_truncation(max_length)
-    kept = tokenizer.encode_batch(texts)
-    ids = {label: number for number, label in enumerate(labels)}
+    kept = tokenizer.encode_batch(columns[0])
     return [
-        SeenRow(
-            text=text,
-            label=label,
-            label_id=ids[label],
+        replace(
+            row,
             tokens=tuple(part.tokens),
             token_ids=tuple(part.ids),
             num_cut=len(all_of_it) - len(part),
         )
-        for text, label, all_of_it, part in zip(
-            texts, table.column("label").to_pylist(), whole, kept, strict=True
-        )
+        for row, all_of_it, part in zip(rows, whole, kept, strict=True)
     ]
 
 
@@ -88,19 +84,17 @@ def row_views(rows: Sequence[SeenRow], title: str) -> list[RenderableType]:
     """Each row as a little block: what it is, its text, its tokens."""
     views: list[RenderableType] = [Text(title, style="bold"), Text()]
     for number, row in enumerate(rows, start=1):
-        head = Text.assemble(
-            (f"{number}", "dim"),
-            "  ",
-            (row.label, "bold green"),
-            (f" (class {row.label_id})", "dim"),
-            (f"  {len(row.tokens)} tokens", "dim"),
-            (f", {row.num_cut} more are cut off" if row.num_cut else "", "yellow"),
-        )
+        head = Text.assemble((f"{number}  ", "dim"), (row.label, "bold green"))
+        head.append(f" (class {row.label_id})", style="dim")
         block = Table.grid(padding=(0, 2, 0, 0))
         block.add_column(style="dim", no_wrap=True)
         block.add_column(overflow="fold")
         block.add_row("   text", Text(row.text))
-        block.add_row("   tokens", Text(" ".join(row.tokens), style="cyan"))
+        if row.tokens is not None:
+            head.append(f"  {len(row.tokens)} tokens", style="dim")
+            block.add_row("   tokens", Text(" ".join(row.tokens), style="cyan"))
+        if row.num_cut:
+            head.append(f", {row.num_cut} more are cut off", style="yellow")
         views += [head, block, Text()]
     return views
 
@@ -116,9 +110,20 @@ def splits_table(facts: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None)
             else [figures.NOTHING] * 3
         )
         name = f"{split.split}*" if split.derived else split.split
-        counts = ", ".join(f"{label} {count:,}" for label, count in split.class_counts.items())
+        counts = _counts(split.class_counts)
         table.add_row(split.domain, name, f"{split.num_rows:,}", *cells, counts)
     return table
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    """The classes with their rows; of many the commonest."""
+    shown = dict(counts)
+    if len(counts) > _MOST_CLASSES:
+        commonest = sorted(counts, key=lambda label: -counts[label])[:_MOST_CLASSES]
+        shown = {label: counts[label] for label in commonest}
+    text = ", ".join(f"{label} {count:,}" for label, count in shown.items())
+    more = len(counts) - len(shown)
+    return f"{text}, and {more} more classes" if more else text
 
 
 def row_document(row: SeenRow) -> dict[str, Any]:
@@ -128,8 +133,8 @@ def row_document(row: SeenRow) -> dict[str, Any]:
         "label_id": row.label_id,
         "tokens": row.tokens,
         "token_ids": row.token_ids,
-        "num_tokens": len(row.tokens),
-        "truncated": row.num_cut > 0,
+        "num_tokens": None if row.tokens is None else len(row.tokens),
+        "truncated": None if row.num_cut is None else row.num_cut > 0,
     }
 
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.errors import InvalidInput
 from orchestrator.interfaces.cli.options import store_location
 from orchestrator.interfaces.cli.output import say
 
 if TYPE_CHECKING:
     from orchestrator.inspect.files import Fetch
     from orchestrator.settings import Settings
+    from orchestrator.specs.loading import LoadedSpec
     from orchestrator.storage.registry import ModelRegistry
 
 
@@ -38,6 +40,20 @@ def fetch_with(settings: Settings) -> Fetch:
         )
 
     return fetch
+
+
+def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
+    """The base model's tokenizer.json; None where the base has none."""
+    from orchestrator.storage.bases import BasePlaces, base_tokenizer, resolve_base
+    from orchestrator.storage.objectstore import open_store
+
+    body = loaded.spec.spec
+    store = open_store(body.output.store or settings.store)
+    places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
+    try:
+        return base_tokenizer(resolve_base(body.model, places))
+    except InvalidInput as error:
+        raise InvalidInput([loaded.positions.located(p) for p in error.problems]) from None
 
 
 def registry_of(settings: Settings) -> ModelRegistry:

@@ -45,6 +45,28 @@ def test_help_imports_nothing_heavy():
     )
 
 
+def test_validate_imports_nothing_heavy(work):
+    """Reading the data takes pyarrow; training libraries and servers it does not take."""
+    for split in ("train", "test"):
+        rows = [{"text": f"{split} {n}", "label": "ab"[n % 2]} for n in range(40)]
+        (work / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    domain = {"train": [{"path": "train.jsonl"}], "test": [{"path": "test.jsonl"}]}
+    spec = {
+        "apiVersion": "finetune.orchestrator/v1alpha1",
+        "kind": "FineTune",
+        "metadata": {"name": "small"},
+        "spec": {
+            "model": {"base": "hf://org/name"},
+            "task": {"type": "text-classification"},
+            "data": {"domains": {"d": domain}},
+        },
+    }
+    (work / "spec.json").write_text(json.dumps(spec))
+    code, modules, done = modules_after("validate", "spec.json")
+    assert (code, done.stdout) == (0, "spec.json: valid (FineTune small)\n"), done.stderr
+    assert modules.isdisjoint(HEAVY | {"rich", "obstore", "datasets", "huggingface_hub"})
+
+
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_the_listed_help_is_the_commands_own(name):
     command = COMMANDS[name].load()
