@@ -6,6 +6,7 @@ one checkpoint is on its way). What may be resumed from is decided by the manife
 
 from __future__ import annotations
 
+import logging
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,8 @@ from orchestrator.errors import IntegrityError, ObjectNotFound
 from orchestrator.records import CheckpointRef, Launch, Record
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.gang import Gang
+
+logger = logging.getLogger(__name__)
 
 PROGRESS_FILE = "progress.json"
 COMMIT_TIMEOUT_SECONDS = 1800.0
@@ -136,7 +139,7 @@ def restore(
             progress = Progress.model_validate_json((folder / PROGRESS_FILE).read_text())
             return folder, reference, progress
         if gang.is_first:
-            print(f"skipping checkpoint of step {reference.step}: {problems[0]}", flush=True)
+            logger.warning("skipping checkpoint of step %d: %s", reference.step, problems[0])
     return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import traceback
+import logging
 
 from orchestrator.errors import (
     ObjectExists,
@@ -17,7 +17,10 @@ from orchestrator.errors import (
 from orchestrator.records import JobState, Launch, Outcome, Reason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.training import ops
+
+logger = logging.getLogger(__name__)
 
 # What torch says on the ranks that are left when another one died.
 PEER_LOST = (
@@ -31,6 +34,7 @@ PEER_LOST = (
 def guarded_rank(launch_json: str, entered_at: float) -> None:
     """Runs the training function; a failure is written to the store before it is raised."""
     launch = Launch.model_validate_json(launch_json)
+    configure_logging("INFO")
     try:
         ops.prepare()  # before anything imports DeepSpeed
         from orchestrator.worker.training.rank import run_rank
@@ -52,7 +56,7 @@ def failure_outcome(launch: Launch, error: BaseException, rank: int | None) -> O
     known = isinstance(error, OrchestratorError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
     if not known:
-        traceback.print_exception(error)
+        logger.error("unexpected failure", exc_info=error)
     where = f"rank {rank}: " if rank is not None else ""
     return Outcome(
         job=launch.job,
@@ -91,7 +95,7 @@ def record_failure(launch: Launch, outcome: Outcome) -> None:
     except ObjectExists:
         pass
     except OrchestratorError as error:
-        print(f"the outcome could not be stored: {error}", flush=True)
+        logger.error("the outcome could not be stored: %s", error)
 
 
 def _rank() -> int | None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
 from orchestrator.storage.checkpoints import CheckpointStore
@@ -59,6 +60,7 @@ def run_rank(launch: Launch, entered_at: float) -> None:
         entered_at: When this rank's process began importing, in seconds since the epoch.
     """
     torch.set_num_threads(launch.spec.spec.resources.cpus_per_worker)
+    disable_progress_bar()  # a rank has no terminal
     gang = Gang.join()
     store = CheckpointStore(open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS), launch.job)
     seconds = {
