@@ -60,7 +60,7 @@ def run_rank(launch: Launch, entered_at: float) -> None:
         entered_at: When this rank's process began importing, in seconds since the epoch.
     """
     torch.set_num_threads(launch.spec.spec.resources.cpus_per_worker)
-    disable_progress_bar()  # a rank has no terminal
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # a rank has no terminal
     gang = Gang.join()
     store = CheckpointStore(open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS), launch.job)
     seconds = {
