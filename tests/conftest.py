@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from orchestrator.control.backends.local import LocalBackend
+from tests.embedded import embedded_backend
 from tests.seaweed import S3Server, weed_binary
 
 
@@ -27,3 +29,10 @@ def s3_env(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
     for name, value in s3_server.environment().items():
         monkeypatch.setenv(name, value)
     return s3_server
+
+
+@pytest.fixture(scope="session")
+def local_backend() -> Iterator[LocalBackend]:
+    """An embedded Ray that all tests of a session share; its programs are Python scripts."""
+    with embedded_backend() as backend:
+        yield backend
