@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from orchestrator.records.ids import submission_id
 
@@ -102,4 +103,13 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Gives back what the backend holds for this process; nothing of it stays behind."""
+        ...
+
+
+@runtime_checkable
+class BackendWithLogFiles(Protocol):
+    """A backend that has the logs of driver and ranks as files, for as long as it is open."""
+
+    def keep_logs(self, handle: AttemptHandle, folder: Path) -> bool:
+        """Copies them to a new folder; false where there are none."""
         ...

@@ -6,6 +6,7 @@ For tests of the controller and whoever wants to see the control plane move with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from orchestrator.control.backends.base import (
     AttemptHandle,
@@ -74,6 +75,13 @@ class FakeBackend:
     def log_tail(self, handle: AttemptHandle, lines: int) -> str:
         text: Sequence[str] = [f"{handle.submission_id}: {self._seen.get(handle)}"]
         return "\n".join(text[-lines:]) if handle in self._seen else ""
+
+    def keep_logs(self, handle: AttemptHandle, folder: Path) -> bool:
+        text = self.log_tail(handle, 1)
+        if text:
+            folder.mkdir(parents=True)
+            (folder / "driver.log").write_text(text)
+        return bool(text)
 
     def close(self) -> None:
         self.is_closed = True

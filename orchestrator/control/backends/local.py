@@ -22,6 +22,7 @@ from orchestrator.control.backends.rayjobs import RayJobs
 from orchestrator.errors import LaunchFailed
 
 START_TIMEOUT_SECONDS = 180.0
+MAX_LOG_BYTES = 5_000_000
 STOP_WAIT_SECONDS = 30  # from SIGTERM to SIGKILL for a driver that was asked to stop
 
 
@@ -110,6 +111,23 @@ class LocalBackend:
     def log_tail(self, handle: AttemptHandle, lines: int) -> str:
         return self._jobs.log_tail(handle.submission_id, lines) if self._jobs is not None else ""
 
+    def keep_logs(self, handle: AttemptHandle, folder: Path) -> bool:
+        if self._cluster is None:
+            return False
+        driver = f"job-driver-{handle.submission_id}.log"
+        patterns = (driver, "worker-*.out", "worker-*.err")
+        found = [
+            file
+            for pattern in patterns
+            for file in sorted(self._cluster.folder.glob(f"session_2*/logs/{pattern}"))
+            if file.stat().st_size > 0
+        ]
+        if found:
+            folder.mkdir(parents=True, mode=0o700)
+        for file in found:
+            (folder / file.name).write_bytes(_tail(file))
+        return bool(found)
+
     def close(self) -> None:
         if self._jobs is not None:
             self._jobs.close()
@@ -125,3 +143,10 @@ class LocalBackend:
         if not self._cluster.is_alive:
             raise LaunchFailed(f"the embedded Ray ended: {self._cluster.errors()}")
         return self._jobs
+
+
+def _tail(file: Path) -> bytes:
+    """A file's end: a log that ran away must not fill the disk twice."""
+    with file.open("rb") as stream:
+        stream.seek(max(0, file.stat().st_size - MAX_LOG_BYTES))
+        return stream.read()

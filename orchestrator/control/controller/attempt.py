@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from orchestrator.control.backends.base import AttemptHandle, AttemptStatus, Backend, Observation
+from orchestrator.control.backends.base import (
+    AttemptHandle,
+    AttemptStatus,
+    Backend,
+    BackendWithLogFiles,
+    Observation,
+)
 from orchestrator.control.controller.decisions import Ending, conclude
 from orchestrator.control.controller.endings import patiently, read_remains, remember
 from orchestrator.control.controller.follow import Following, Listener
@@ -20,6 +26,7 @@ from orchestrator.control.controller.inbox import AttemptInbox, Inboxes
 from orchestrator.control.controller.journal import Journal
 from orchestrator.control.controller.launching import launch_request, write_launch
 from orchestrator.control.controller.resume import RECORDED_ENGINE, resume_points
+from orchestrator.control.controller.scratch import log_folder
 from orchestrator.control.controller.stopping import StopSignal
 from orchestrator.errors import LaunchFailed
 from orchestrator.records import (
@@ -36,6 +43,8 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
 
 LOG_LINES = 20
+PUZZLING = frozenset({Reason.UNKNOWN, Reason.WORKER_LOST, Reason.NO_OUTCOME, Reason.OUT_OF_MEMORY})
+"""Reasons behind which the logs have more to say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,7 @@ class Desk:
     report_url: str
     scratch: Path  # of this run alone, on a disk with room for checkpoints
     cache: Path
+    logs: Path  # where the logs of failed attempts are kept
     listener: Listener
     stop: StopSignal
     clock: Callable[[], float] = time.time
@@ -173,7 +183,7 @@ class AttemptRun:
             sleep=desk.sleep,
         )
         silent = remains is not None and remains.outcome is None
-        return conclude(
+        outcome = conclude(
             Ending(
                 job=launch.job,
                 attempt=launch.attempt,
@@ -184,6 +194,20 @@ class AttemptRun:
                 log_tail=desk.backend.log_tail(handle, LOG_LINES) if silent else "",
             )
         )
+        return outcome if outcome.reason not in PUZZLING else self._with_logs(outcome, handle)
+
+    def _with_logs(self, outcome: Outcome, handle: AttemptHandle) -> Outcome:
+        """Keeps driver's and ranks' logs beyond the cluster's life, and says where."""
+        backend = self.desk.backend
+        if not isinstance(backend, BackendWithLogFiles):
+            return outcome
+        try:
+            folder = log_folder(self.desk.logs, handle.submission_id)
+            kept = backend.keep_logs(handle, folder)
+        except OSError:  # a full disk, most likely: the outcome matters more
+            return outcome
+        message = f"{outcome.message}\nLogs: {folder}"
+        return outcome.model_copy(update={"message": message}) if kept else outcome
 
 
 def _not_launched(launch: Launch, error: LaunchFailed) -> Outcome:

@@ -12,6 +12,7 @@ from orchestrator.control.backends.base import (
     AttemptHandle,
     AttemptStatus,
     Backend,
+    BackendWithLogFiles,
     LaunchRequest,
     Observation,
 )
@@ -130,3 +131,7 @@ def test_the_environment_reaches_the_driver_and_its_output_the_log(
     handle = local_backend.launch(request)
     assert ended(local_backend, handle).exit_code == 0
     assert local_backend.log_tail(handle, 1) == "GREETING is hello"
+    assert isinstance(local_backend, BackendWithLogFiles)
+    assert local_backend.keep_logs(handle, tmp_path / "logs")
+    kept = tmp_path / f"logs/job-driver-{handle.submission_id}.log"
+    assert kept.read_text().endswith("GREETING is hello\n")

@@ -49,6 +49,7 @@ class Bench:
             report_url="http://127.0.0.1:1/api/v1/reports",
             scratch=self.folder / "scratch",
             cache=self.folder / "cache",
+            logs=self.folder / "logs",
             listener=self.heard,
             stop=self.stop,
             clock=self.clock,
@@ -160,6 +161,9 @@ def test_a_killed_run_is_remembered_and_the_next_attempt_goes_on(tmp_path: Path)
     assert (first.state, first.reason) == (JobState.FAILED, Reason.WORKER_LOST)
     assert first.hint == "run the same command again: it resumes from step 20"
     assert "The log ends with:" in (first.message or "")
+    logs = tmp_path / f"logs/{JOB}-a1"
+    assert (first.message or "").endswith(f"\nLogs: {logs}")
+    assert [file.name for file in logs.iterdir()] == ["driver.log"]
     assert bench.checkpoints.outcome(1) == first.model_dump(mode="json")
     second = bench.run()
     assert (second.attempt, second.resumed_from_step, second.checkpoint_step) == (2, 20, 40)
@@ -176,6 +180,7 @@ def test_a_failure_that_was_told_stays_as_it_was_told(tmp_path: Path) -> None:
     bench = Bench(tmp_path, worker)
     outcome = bench.run()
     assert (outcome.reason, outcome.message, outcome.rank) == (Reason.DIVERGED, "rank 1: nan", 1)
+    assert not (tmp_path / "logs").exists()
 
 
 def test_exit_0_without_a_manifest_is_a_failure(tmp_path: Path) -> None:
