@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.model import ModelFacts, facts_of, has_vocabulary, no_tokenizer
 from orchestrator.inspect.model_config import CONFIG_FILE, ModelConfig, parse_config
@@ -107,8 +105,16 @@ def hub_errors(repo: str, revision: str | None) -> Iterator[None]:
         status = error.response.status_code
         hint = "check HF_TOKEN" if status in (401, 403) else "try again later"
         raise _refused(f"the hub refused hf://{repo} ({status})", hint) from None
-    except (httpx.HTTPError, ConnectionError, TimeoutError):
+    except Exception as error:
+        if not _is_of_network(error):
+            raise
         raise _offline(repo) from None
+
+
+def _is_of_network(error: Exception) -> bool:
+    """By name: huggingface_hub's releases speak HTTP through three different libraries."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"TransportError", "ConnectionError", "Timeout", "TimeoutError"})
 
 
 def _missing(repo: str, names: list[str]) -> Iterator[Problem]:

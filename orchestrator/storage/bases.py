@@ -175,8 +175,9 @@ def _copied(url: str, places: BasePlaces) -> Path:
 
 
 def _version(ref: str, places: BasePlaces) -> ModelVersion:
+    registry = _registry(places, f"models://{ref}")
     try:
-        return _registry(places, f"models://{ref}").resolve(ref.strip("/"))
+        return registry.resolve(ref.strip("/"))
     except (NotFound, UserError) as error:
         raise _at_base(error) from None
 

@@ -1,0 +1,1 @@
+"""Spec -> Plan or refusal. Pure: values in, values out; no clock, no files, no network."""

@@ -1,0 +1,71 @@
+"""What a person should know of a job that can run. Called by `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from orchestrator.control.admission.compatibility import doubts, features_of
+from orchestrator.control.admission.duration import total_rows
+from orchestrator.control.admission.machine import GB, Machine, host_bytes_of_worker
+from orchestrator.control.admission.memory import RUNTIME_BYTES, MemoryCase
+from orchestrator.inspect.data import DataFacts, SplitKey
+from orchestrator.inspect.hardware import HardwareFacts
+from orchestrator.inspect.tokens import TokenFacts
+from orchestrator.specs import FineTuneSpec
+
+TRUNCATED_SHARE = 0.1  # of a split's rows: above it, much of the text is never seen
+FEW_VALID_ROWS = 50  # fewer, and the best weights are picked by chance
+
+_MEAN = "mean"
+
+
+def data_cautions(
+    data: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None, spec: FineTuneSpec
+) -> Iterator[str]:
+    """Texts that are cut, and validation splits too small to decide by. `spec` is resolved."""
+    for (domain, split), facts in (tokens or {}).items():
+        if facts.truncated_share > TRUNCATED_SHARE:
+            yield (
+                f"{facts.truncated_share:.0%} of the {split} rows of {domain} are cut to "
+                f"training.max_length ({spec.training.max_length} tokens; the longest has "
+                f"{facts.max})"
+            )
+    if spec.selection.last:
+        return
+    for domain in _deciding_domains(spec):
+        rows = total_rows(data, "valid", [domain])
+        if rows < FEW_VALID_ROWS:
+            yield (
+                f"only {rows} valid rows of {domain} decide which weights are published: raise "
+                "data.valid_fraction, or give it a larger valid split"
+            )
+
+
+def engine_cautions(spec: FineTuneSpec, hardware: HardwareFacts) -> Iterator[str]:
+    """Of the spec as written: nobody is to be warned of what the plan chose itself."""
+    yield from doubts(features_of(spec, hardware))
+
+
+def memory_cautions(machine: Machine, case: MemoryCase) -> Iterator[str]:
+    """The machine is large enough, but others use it."""
+    needed = case.workers * host_bytes_of_worker(case) + RUNTIME_BYTES
+    available = machine.hardware.available_memory_bytes
+    if available < needed <= machine.host_limit_bytes:
+        yield (
+            f"the job needs {needed / GB:.1f} GB of memory, and other processes leave only "
+            f"{available / GB:.1f} GB free now"
+        )
+
+
+def watched_domains(spec: FineTuneSpec) -> tuple[str, ...]:
+    """The domains whose valid split is evaluated: those learned from, and the metric's own."""
+    assert spec.data.train_on is not None, "a resolved spec names them"
+    more = [name for name in _deciding_domains(spec) if name not in spec.data.train_on]
+    return (*spec.data.train_on, *more)
+
+
+def _deciding_domains(spec: FineTuneSpec) -> tuple[str, ...]:
+    assert spec.data.train_on is not None
+    assert spec.selection.metric is not None
+    domain = spec.selection.metric.partition("/")[0]
+    return spec.data.train_on if domain == _MEAN else (domain,)

@@ -1,0 +1,116 @@
+"""Which features go together, as data: one row a combination that cannot work or makes no sense.
+
+What only the spec's own text decides is refused earlier, by `specs.checks`; here the machine is
+known too. Called by `plan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.control.admission.records import PlanReason
+from orchestrator.inspect.hardware import HardwareFacts
+from orchestrator.specs import FineTuneSpec
+
+BF16_CAPABILITY = 8.0  # Ampere and later
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a job combines."""
+
+    task: str
+    method: str
+    strategy: str
+    zero_stage: int
+    precision: str
+    offload: str
+    device: str  # cpu, gpu, or old_gpu: one that cannot do bf16
+    gang: str  # one, or many
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A combination: features that must all hold, and what follows."""
+
+    when: dict[str, frozenset[object]]
+    path: str
+    message: str
+    change: str
+    refuses: bool = True
+
+    def applies(self, features: Features) -> bool:
+        return all(getattr(features, name) in values for name, values in self.when.items())
+
+
+def _any(*values: object) -> frozenset[object]:
+    return frozenset(values)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        when={"precision": _any("fp16"), "device": _any("cpu")},
+        path="training.precision",
+        message="fp16 needs GPUs: on CPUs it is not implemented",
+        change="write fp32 or bf16",
+    ),
+    Rule(
+        when={"precision": _any("bf16"), "device": _any("old_gpu")},
+        path="training.precision",
+        message="the GPUs here are older than bf16 (compute capability below 8.0)",
+        change="write fp16 or fp32",
+    ),
+    Rule(
+        when={"offload": _any("optimizer", "parameters"), "device": _any("cpu")},
+        path="engine.offload",
+        message="without a GPU everything is in host memory already: offloading saves nothing",
+        change="remove it",
+        refuses=False,
+    ),
+    Rule(
+        when={
+            "strategy": _any("deepspeed"),
+            "zero_stage": _any(1, 2, 3),
+            "gang": _any("one"),
+            "offload": _any("none"),
+        },
+        path="engine.zero_stage",
+        message="one worker has nothing to shard with: ZeRO only costs memory and time",
+        change="write engine.zero_stage: 0, or resources.workers: 2",
+        refuses=False,
+    ),
+)
+
+
+def features_of(spec: FineTuneSpec, hardware: HardwareFacts) -> Features:
+    """What a resolved spec combines on this machine."""
+    engine = spec.engine
+    device = "cpu"
+    if spec.resources.gpus_per_worker:
+        capable = all(gpu.compute_capability >= BF16_CAPABILITY for gpu in hardware.gpus)
+        device = "gpu" if capable else "old_gpu"
+    return Features(
+        task=spec.task.type,
+        method=spec.method.type,
+        strategy=engine.strategy,
+        zero_stage=engine.zero_stage or 0,
+        precision=spec.training.precision,
+        offload=engine.offload or "none",
+        device=device,
+        gang="one" if spec.resources.workers == 1 else "many",
+    )
+
+
+def incompatibilities(features: Features) -> Iterator[PlanReason]:
+    """Combinations that cannot work."""
+    for rule in RULES:
+        if rule.refuses and rule.applies(features):
+            yield PlanReason(path=rule.path, message=rule.message, change=rule.change)
+
+
+def doubts(features: Features) -> Iterator[str]:
+    """Combinations that work and make no sense."""
+    for rule in RULES:
+        if not rule.refuses and rule.applies(features):
+            yield f"{rule.path}: {rule.message} ({rule.change})"

@@ -1,0 +1,217 @@
+"""Steps, tokens, time and disk of a job.
+
+A forward pass costs 2 FLOPs a parameter and token, a backward pass twice that (Kaplan et al. 2020,
+arXiv:2001.08361, section 2.1), and attention 4 x length x hidden a layer and token on top; looking
+embeddings up costs nothing. Below the lowest layer that learns nothing goes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.control.admission.memory import FP32, MOMENTS, MemoryCase
+from orchestrator.control.admission.records import CheckpointPlan, StepPlan, TimePlan
+from orchestrator.control.admission.throughput import (
+    DISK_BYTES_PER_SECOND,
+    STORE_BYTES_PER_SECOND,
+    Speed,
+)
+from orchestrator.inspect.data import DataFacts, SplitKey
+from orchestrator.inspect.tokens import TokenFacts
+from orchestrator.specs import FineTuneSpec
+
+START_SECONDS = 45.0  # measured: Ray comes up, the gang forms and imports, base and data are read
+STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
+PUBLISH_SECONDS = 3.0
+EVERY_MINUTES = 20.0  # between checkpoints, where the spec says nothing
+
+_BACKWARD = 2  # forward passes that one way back costs
+_UPDATE_BYTES = 7 * FP32  # AdamW reads and writes weight, gradient and moments of each parameter
+
+
+@dataclass(frozen=True, slots=True)
+class RowLengths:
+    """Tokens of rows: as they are computed (with padding), and whether they were counted."""
+
+    by_split: Mapping[str, float]  # train, valid, test
+    longest: int
+    measured: bool
+
+
+def row_lengths(
+    data: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None, max_length: int
+) -> RowLengths:
+    """Lengths by split; without counts every row is as long as `max_length` lets it be.
+
+    A batch is padded to its longest row: what a row costs is near the 95th percentile.
+    """
+    if not tokens or any(key not in tokens for key in data.splits):
+        full = dict.fromkeys(("train", "valid", "test"), float(max_length))
+        return RowLengths(full, max_length, measured=False)
+    costs: dict[str, float] = {}
+    for split in ("train", "valid", "test"):
+        facts = [(data.splits[key].num_rows, tokens[key]) for key in data.splits if key[1] == split]
+        rows = sum(count for count, _ in facts)
+        total = sum(count * min(found.p95, max_length) for count, found in facts)
+        costs[split] = total / rows if rows else float(max_length)
+    whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
+    longest = max(tokens[key].max for key in data.splits) if whole else max_length
+    return RowLengths(costs, min(longest, max_length), measured=True)
+
+
+def steps_per_epoch(num_rows: int, global_batch_size: int) -> int:
+    """Optimizer steps of one pass; the last batch may be short."""
+    return math.ceil(num_rows / global_batch_size)
+
+
+def plan_steps(
+    spec: FineTuneSpec, num_rows: int, micro_batch_size: int, tokens: RowLengths
+) -> StepPlan:
+    """Steps of a resolved spec; counts as the worker does."""
+    training, workers = spec.training, spec.resources.workers
+    per_epoch = steps_per_epoch(num_rows, training.global_batch_size)
+    if training.max_steps is not None:
+        total = training.max_steps
+    else:
+        assert training.epochs is not None, "a resolved spec says how long it trains"
+        total = math.ceil(training.epochs * per_epoch)
+    warmup = training.warmup_steps
+    if warmup is None:
+        warmup = math.ceil((training.warmup_ratio or 0.0) * total)
+    row = tokens.by_split["train"]
+    rows_trained = min(total * training.global_batch_size, math.ceil(total / per_epoch * num_rows))
+    return StepPlan(
+        train_rows=num_rows,
+        per_epoch=per_epoch,
+        total=total,
+        warmup=warmup,
+        epochs=round(total / per_epoch, 4),
+        accumulation=max(1, training.global_batch_size // (micro_batch_size * workers)),
+        tokens_per_row=round(row, 2),
+        tokens_per_step=round(row * min(num_rows, training.global_batch_size)),
+        tokens=round(row * rows_trained),
+        tokens_measured=tokens.measured,
+        evaluations=_evaluations(spec, total, per_epoch),
+    )
+
+
+def _evaluations(spec: FineTuneSpec, total: int, per_epoch: int) -> int:
+    if spec.selection.last and spec.training.early_stopping is None:
+        return 0
+    return math.ceil(total / (spec.selection.every_steps or per_epoch))
+
+
+def forward_flops(case: MemoryCase, length: float) -> float:
+    """FLOPs of one token's forward pass."""
+    facts = case.model.facts
+    computed = case.model.total_parameters - facts.parameters.embeddings
+    return 2.0 * computed + 4.0 * length * facts.hidden_size * facts.num_layers
+
+
+def training_flops(case: MemoryCase, length: float) -> float:
+    """FLOPs of one token's forward and backward pass."""
+    share = case.model.trainable_layers / case.model.facts.num_layers
+    passes = 1 + _BACKWARD * share + (share if case.checkpointing else 0)
+    return forward_flops(case, length) * passes
+
+
+def step_seconds(case: MemoryCase, steps: StepPlan, speed: Speed) -> float:
+    """One optimizer step: compute, update, communication."""
+    row = steps.tokens_per_row
+    rows = case.micro_batch_size * steps.accumulation
+    compute = rows * row * training_flops(case, row) / speed.flops
+    trained = case.model.trainable_parameters
+    sharded = case.strategy == "deepspeed" and case.zero_stage > 0
+    update = _UPDATE_BYTES * trained / (case.workers if sharded else 1) / speed.memory_bytes
+    times = 3 if case.zero_stage == 3 else 2  # all-reduce, or gather twice and scatter
+    sent = times * case.weight_bytes * trained * (case.workers - 1) / case.workers
+    return compute + update + sent / speed.link_bytes + STEP_SECONDS
+
+
+def checkpoint_bytes(case: MemoryCase) -> int:
+    """Weights and optimizer state of all workers together."""
+    low = case.weight_bytes < FP32
+    sharded = case.strategy == "deepspeed" and case.zero_stage > 0
+    keeps_master = low or (sharded and case.zero_stage < 3)
+    state = (MOMENTS + (FP32 if keeps_master else 0)) * case.model.trainable_parameters
+    return case.weight_bytes * case.model.total_parameters + state
+
+
+def plan_checkpoints(
+    spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, train_seconds: float, local: bool
+) -> CheckpointPlan:
+    """Size and cost of the checkpoints of a resolved spec; the last step always saves one."""
+    size = checkpoint_bytes(case)
+    cadence = spec.checkpoint
+    if cadence.every_steps is not None:
+        count = math.ceil(steps.total / cadence.every_steps)
+    else:
+        count = int(train_seconds // (60 * (cadence.every_minutes or EVERY_MINUTES))) + 1
+    rate = DISK_BYTES_PER_SECOND if local else STORE_BYTES_PER_SECOND
+    return CheckpointPlan(
+        size_bytes=size,
+        count=count,
+        stall_seconds=round(size / DISK_BYTES_PER_SECOND, 2),
+        upload_seconds=round(size / rate, 2),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Rows that are evaluated, and how long they are."""
+
+    test_rows: int
+    valid_rows: int
+    lengths: RowLengths
+
+
+def plan_time(
+    spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, speed: Speed, work: Work
+) -> TimePlan:
+    """Seconds of each phase, without those of checkpoints: see `with_checkpoints`."""
+    step = step_seconds(case, steps, speed)
+    test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
+    valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
+    before = test if spec.evaluation.before else 0.0
+    parts = {
+        "start_seconds": START_SECONDS,
+        "before_seconds": before,
+        "train_seconds": steps.total * step,
+        "valid_seconds": steps.evaluations * valid,
+        "checkpoint_seconds": 0.0,
+        "test_seconds": test,
+        "publish_seconds": PUBLISH_SECONDS,
+    }
+    return TimePlan(
+        **{name: round(value, 2) for name, value in parts.items()},
+        total_seconds=round(sum(parts.values()), 2),
+        step_seconds=round(step, 4),
+        samples_per_second=round(spec.training.global_batch_size / step, 2),
+        basis=speed.basis,
+    )
+
+
+def with_checkpoints(time: TimePlan, checkpoints: CheckpointPlan) -> TimePlan:
+    """The time with the waits for checkpoints; the last one's upload is waited for whole."""
+    seconds = checkpoints.count * checkpoints.stall_seconds + checkpoints.upload_seconds
+    return time.model_copy(
+        update={
+            "checkpoint_seconds": round(seconds, 2),
+            "total_seconds": round(time.total_seconds + seconds, 2),
+        }
+    )
+
+
+def _forward_seconds(case: MemoryCase, rows: int, length: float, speed: Speed) -> float:
+    return rows * length * forward_flops(case, length) / (speed.flops * case.workers)
+
+
+def total_rows(data: DataFacts, split: str, domains: Sequence[str] | None = None) -> int:
+    """Rows of a split over all domains, or those named."""
+    return sum(
+        facts.num_rows
+        for (domain, name), facts in data.splits.items()
+        if name == split and (domains is None or domain in domains)
+    )

@@ -1,0 +1,197 @@
+"""Bytes that one worker needs: what is always held, and the peak of a step on top of it.
+
+States follow ZeRO (Rajbhandari et al. 2020, arXiv:1910.02054) as DeepSpeed 0.19 really allocates
+them: under stages 1 and 2 the flat fp32 copy that AdamW updates exists in fp32 too, under stage 3
+it does not, but gathered weights and a bucket of gradients come on top. Activations follow
+Korthikanti et al. 2022 (arXiv:2205.05198), section 4, for an encoder layer in `c` bytes an element:
+10 tensors of hidden size and 2 of the feed-forward size a token, and three of attention heads x
+length where attention is computed in full, as it is on CPUs with dropout.
+Constants marked "measured" are from the runs in docs/plan.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.control.admission.records import Offload, Precision, Strategy, WorkerMemory
+from orchestrator.control.admission.trainable import TrainedModel
+
+FP32 = 4
+MOMENTS = 2 * FP32  # AdamW's two, always fp32
+
+BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
+LIVE_ELEMENTS = 1_000_000_000  # stage3_max_live_parameters: gathered weights below it are kept
+
+PROCESS_BYTES = 700_000_000  # measured: interpreter, torch, transformers, deepspeed, ray; first use
+GPU_CONTEXT_BYTES = 800_000_000  # CUDA context, cuBLAS and NCCL work space
+RUNTIME_BYTES = 2_200_000_000  # measured: Ray's servers, six actors, the driver, the orchestrator
+CPU_HEAP_SLACK = 1.4  # measured: freed activations the allocator does not give back
+GPU_HEAP_SLACK = 1.1
+CHECKPOINTED_LAYERS = 3  # measured: a recomputed layer, its gradients and their temporaries
+
+_LINEAR = 10  # tensors of hidden size that a layer keeps for the way back
+_AUTOCAST = 4  # of them stay fp32 under torch's autocast (norms and residuals)
+_QKV = 3  # upcast to fp32 by attention on CPUs
+_SCORES = 3  # attention matrices that dropout keeps: softmax, mask, product
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCase:
+    """One way to run a training: everything its memory follows from."""
+
+    model: TrainedModel
+    strategy: Strategy
+    zero_stage: int
+    precision: Precision
+    offload: Offload
+    workers: int
+    on_gpu: bool
+    micro_batch_size: int
+    length: int  # tokens of the longest row
+    num_labels: int
+    checkpointing: bool
+    evaluation_rows: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of one stored weight: under DDP low precision is autocast's, the weights stay fp32."""
+        low = self.precision != "fp32" and self.strategy == "deepspeed"
+        return 2 if low else FP32
+
+    @property
+    def compute_bytes(self) -> int:
+        return FP32 if self.precision == "fp32" else 2
+
+
+def worker_memory(case: MemoryCase) -> WorkerMemory:
+    """The peak of one worker, on its GPU where it has one, else in host memory."""
+    weights, gradients, optimizer = _states(case)
+    offloaded_weights = case.offload == "parameters" and case.on_gpu
+    offloaded_optimizer = case.offload != "none" and case.on_gpu
+    activations = _activations(case)
+    logits = 3 * FP32 * case.micro_batch_size * case.num_labels
+    backward, update = _backward_buffers(case), _update_buffers(case)
+    evaluation = max(0, _evaluation(case) - activations)
+    if case.on_gpu:
+        # The caching allocator reuses the memory of activations for the update.
+        buffers = max(backward, update - activations, evaluation)
+    else:
+        buffers = max(backward, update, evaluation)
+    return WorkerMemory(
+        weights_bytes=_gathered(case) if offloaded_weights else weights,
+        gradients_bytes=0 if offloaded_optimizer else gradients,
+        optimizer_bytes=0 if offloaded_optimizer else optimizer,
+        activations_bytes=activations,
+        logits_bytes=logits,
+        buffers_bytes=buffers,
+        process_bytes=GPU_CONTEXT_BYTES if case.on_gpu else PROCESS_BYTES,
+    )
+
+
+def host_worker_bytes(case: MemoryCase, worker: WorkerMemory) -> int:
+    """Host memory of one worker while training; with a GPU what is offloaded, and the process."""
+    if not case.on_gpu:
+        return worker.total_bytes
+    weights, gradients, optimizer = _states(case)
+    offloaded = optimizer + gradients if case.offload != "none" else 0
+    offloaded += weights if case.offload == "parameters" else 0
+    return PROCESS_BYTES + offloaded
+
+
+def host_load_bytes(case: MemoryCase) -> int:
+    """Host memory of one worker while it loads: stored weights are mapped, then held as fp32."""
+    stored = case.model.facts.weights_bytes
+    return PROCESS_BYTES + stored + FP32 * case.model.total_parameters
+
+
+def _states(case: MemoryCase) -> tuple[int, int, int]:
+    """(weights, gradients, optimizer) that are held through the whole training."""
+    total, trained = case.model.total_parameters, case.model.trainable_parameters
+    size, shards = case.weight_bytes, case.workers
+    if case.strategy == "ddp" or case.zero_stage == 0:
+        master = FP32 if size < FP32 else 0
+        return size * total, size * trained, (MOMENTS + master) * trained
+    if case.zero_stage == 3:
+        master = FP32 if size < FP32 or case.offload != "none" else 0
+        weights = size * _share(total, shards) + _gathered(case)
+        optimizer = (MOMENTS + master) * _share(trained, shards)
+        return weights, size * _share(trained, shards), optimizer
+    gradients = size * (trained if case.zero_stage == 1 else _share(trained, shards))
+    return size * total, gradients, (MOMENTS + FP32) * _share(trained, shards)
+
+
+def _backward_buffers(case: MemoryCase) -> int:
+    """What communication of gradients holds on the way back."""
+    trained, size = case.model.trainable_parameters, case.weight_bytes
+    if case.strategy == "ddp" or case.zero_stage == 0:
+        return size * trained if case.workers > 1 else 0
+    bucket = size * (BUCKET_ELEMENTS if case.on_gpu else min(trained, BUCKET_ELEMENTS))
+    if case.on_gpu and case.zero_stage < 3:
+        bucket *= 2  # two take turns where communication overlaps the computation
+    if case.zero_stage == 3:
+        in_flight = min(trained, BUCKET_ELEMENTS) * size
+        staged = 3 * in_flight if case.workers > 1 else 0  # measured
+        return bucket + in_flight + staged
+    return bucket
+
+
+def _update_buffers(case: MemoryCase) -> int:
+    """Temporaries of clipping and AdamW; the fused one of GPUs has none of its own."""
+    trained = case.model.trainable_parameters
+    largest = min(case.model.facts.parameters.largest, trained)
+    if case.strategy == "ddp" or case.zero_stage == 0:
+        copies = FP32 * trained if case.weight_bytes < FP32 else 0
+        return copies + (0 if case.on_gpu else FP32 * largest)
+    if case.offload != "none" and case.on_gpu:
+        return 0
+    share = FP32 * _share(trained, case.workers)
+    gradients = share  # flat, in fp32
+    temporaries = 0 if case.on_gpu else 2 * share  # AdamW's denominator over the whole partition
+    bucket = case.weight_bytes * min(trained, BUCKET_ELEMENTS) if case.zero_stage == 3 else 0
+    return gradients + temporaries + bucket + FP32 * largest
+
+
+def _activations(case: MemoryCase) -> int:
+    """What is kept for the way back, with the allocator's slack."""
+    facts, layers = case.model.facts, case.model.trainable_layers
+    tokens = case.micro_batch_size * case.length
+    layer = _layer_bytes_per_token(case)
+    if layers == 0:
+        per_token = float(layer)  # nothing is kept: one layer's forward at a time
+    elif case.checkpointing:
+        kept = layers * facts.hidden_size * case.compute_bytes
+        per_token = kept + min(layers, CHECKPOINTED_LAYERS) * layer
+    else:
+        per_token = float(layers * layer)
+    slack = GPU_HEAP_SLACK if case.on_gpu else CPU_HEAP_SLACK
+    return int(tokens * per_token * slack)
+
+
+def _layer_bytes_per_token(case: MemoryCase) -> int:
+    facts, size = case.model.facts, case.compute_bytes
+    layer = size * (_LINEAR * facts.hidden_size + 2 * facts.intermediate_size)
+    if size < FP32 and case.strategy == "ddp":
+        layer += _AUTOCAST * facts.hidden_size * (FP32 - size)
+    if case.on_gpu:  # fused attention keeps no matrices
+        return layer
+    if size < FP32:
+        layer += _QKV * facts.hidden_size * (FP32 - size)
+    if facts.attention_dropout > 0:
+        layer += _SCORES * FP32 * facts.num_heads * case.length
+    return layer
+
+
+def _evaluation(case: MemoryCase) -> int:
+    """One layer's forward for the rows that are evaluated at once; nothing is kept."""
+    facts = case.model.facts
+    per_token = case.compute_bytes * (4 * facts.hidden_size + facts.intermediate_size)
+    return int(case.evaluation_rows * case.length * per_token)
+
+
+def _gathered(case: MemoryCase) -> int:
+    """Whole weights under stage 3: those in use, and all others below DeepSpeed's threshold."""
+    return case.weight_bytes * min(case.model.total_parameters, LIVE_ELEMENTS)
+
+
+def _share(parameters: int, workers: int) -> int:
+    return -(-parameters // workers)

@@ -1,0 +1,315 @@
+"""Spec and facts -> Plan: what the job would need, how long it would take, and whether it can run.
+
+Called by `server`, which gathers the facts; nothing is looked up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.control.admission.cautions import (
+    data_cautions,
+    engine_cautions,
+    memory_cautions,
+    watched_domains,
+)
+from orchestrator.control.admission.choose import choose_engine
+from orchestrator.control.admission.compatibility import features_of, incompatibilities
+from orchestrator.control.admission.duration import (
+    RowLengths,
+    Work,
+    plan_checkpoints,
+    plan_steps,
+    plan_time,
+    row_lengths,
+    total_rows,
+    with_checkpoints,
+)
+from orchestrator.control.admission.machine import (
+    Machine,
+    cpu_reasons,
+    disk_reasons,
+    gpu_reasons,
+    host_bytes_of_worker,
+    memory_reasons,
+)
+from orchestrator.control.admission.memory import (
+    RUNTIME_BYTES,
+    MemoryCase,
+    host_load_bytes,
+    host_worker_bytes,
+    worker_memory,
+)
+from orchestrator.control.admission.records import (
+    CheckpointPlan,
+    Choice,
+    DiskPlan,
+    MemoryPlan,
+    Plan,
+    PlanReason,
+    SplitPlan,
+    StageMemory,
+    StepPlan,
+    TimePlan,
+)
+from orchestrator.control.admission.resolve import Surroundings, resolve_spec, with_engine
+from orchestrator.control.admission.throughput import worker_speed
+from orchestrator.control.admission.trainable import TrainedModel, trained_model
+from orchestrator.inspect.data import DataFacts, SplitKey
+from orchestrator.inspect.hardware import HardwareFacts
+from orchestrator.inspect.model import ModelFacts, model_warnings
+from orchestrator.inspect.tokens import TokenFacts
+from orchestrator.records import Identity
+from orchestrator.specs import FineTune, FineTuneSpec, ModelSpec
+from orchestrator.specs.identity import run_digest
+from orchestrator.specs.location_checks import scheme_of
+
+__all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
+
+EXTRA_FILES_BYTES = 5_000_000  # tokenizer, model card, metrics
+
+
+@dataclass(frozen=True, slots=True)
+class PlanInputs:
+    """Everything a plan follows from."""
+
+    spec: FineTune  # as loaded; checked by `specs.checks`
+    data: DataFacts  # without problems
+    tokens: Mapping[SplitKey, TokenFacts] | None
+    model: ModelFacts
+    base: ModelSpec  # the base, pinned
+    hardware: HardwareFacts
+    base_dir: Path  # of the spec's file
+    default_store: str
+    recipe: str  # version of the training recipe: part of the run's identity
+
+
+def make_plan(inputs: PlanInputs) -> Plan:
+    """The plan of a valid spec on this machine; a refusal is a verdict, not an error."""
+    # 1. What the spec leaves open, but for the engine.
+    resolved = resolve_spec(inputs.spec, _surroundings(inputs))
+    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
+    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    # 2. The engine: the fastest way that fits.
+    machine = Machine(inputs.hardware, resolved.spec.resources)
+    case, choices = choose_engine(
+        resolved.spec.engine,
+        _case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        resolved.spec.training.global_batch_size,
+        machine.fits,
+    )
+    resolved = with_engine(resolved, case)
+    # 3. What it costs.
+    estimate = _estimate(inputs, resolved.spec, case, lengths)
+    # 4. The verdict.
+    reasons = tuple(_reasons(machine, case, resolved.spec, estimate))
+    return Plan(
+        verdict="refused" if reasons else "fits",
+        reasons=reasons,
+        warnings=tuple(_warnings(inputs, resolved, machine, case)),
+        choices=(*_data_choices(inputs.spec.spec, resolved.spec), *choices),
+        spec=resolved,
+        identity=_identity(inputs, resolved),
+        model=inputs.model,
+        hardware=inputs.hardware,
+        splits=tuple(_splits(inputs)),
+        trainable_parameters=model.trainable_parameters,
+        total_parameters=model.total_parameters,
+        memory=_memory(machine, case),
+        steps=estimate.steps,
+        time=estimate.time,
+        checkpoint=estimate.checkpoint,
+        disk=estimate.disk,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    steps: StepPlan
+    time: TimePlan
+    checkpoint: CheckpointPlan
+    disk: DiskPlan
+
+
+def _surroundings(inputs: PlanInputs) -> Surroundings:
+    return Surroundings(inputs.base_dir, inputs.default_store, inputs.data.labels, inputs.base)
+
+
+def _identity(inputs: PlanInputs, resolved: FineTune) -> Identity:
+    digests = inputs.data.digests
+    run = run_digest(resolved, digests, inputs.model.digest, inputs.recipe)
+    return Identity(run=run, data=digests, base=inputs.model.digest, recipe=inputs.recipe)
+
+
+def _case(
+    spec: FineTuneSpec, model: TrainedModel, lengths: RowLengths, num_labels: int
+) -> MemoryCase:
+    engine = spec.engine
+    return MemoryCase(
+        model=model,
+        strategy=engine.strategy,
+        zero_stage=engine.zero_stage or 0,
+        precision=spec.training.precision,
+        offload=engine.offload or "none",
+        workers=spec.resources.workers,
+        on_gpu=spec.resources.gpus_per_worker > 0,
+        micro_batch_size=engine.micro_batch_size or 1,
+        length=lengths.longest,
+        num_labels=num_labels,
+        checkpointing=bool(engine.gradient_checkpointing),
+        evaluation_rows=spec.evaluation.batch_size,
+    )
+
+
+def _estimate(
+    inputs: PlanInputs, spec: FineTuneSpec, case: MemoryCase, lengths: RowLengths
+) -> _Estimate:
+    steps = plan_steps(spec, inputs.data.num_train_rows, case.micro_batch_size, lengths)
+    resources = spec.resources
+    speed = worker_speed(
+        inputs.hardware, spec.training.precision, resources.cpus_per_worker, case.on_gpu
+    )
+    work = Work(
+        test_rows=total_rows(inputs.data, "test"),
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        lengths=lengths,
+    )
+    time = plan_time(spec, case, steps, speed, work)
+    local = _store_is_local(spec)
+    checkpoint = plan_checkpoints(spec, case, steps, time.train_seconds, local)
+    return _Estimate(
+        steps=steps,
+        time=with_checkpoints(time, checkpoint),
+        checkpoint=checkpoint,
+        disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def _store_is_local(spec: FineTuneSpec) -> bool:
+    assert spec.output.store is not None, "a resolved spec names it"
+    return scheme_of(spec.output.store) in (None, "file")
+
+
+def _disk(
+    spec: FineTuneSpec, case: MemoryCase, checkpoint: CheckpointPlan, free_bytes: int
+) -> DiskPlan:
+    """One more checkpoint than are kept is there for a moment; one is staged on its way."""
+    weights = case.weight_bytes * case.model.total_parameters
+    model = weights + EXTRA_FILES_BYTES
+    best = 0 if spec.selection.last else weights
+    kept = (spec.checkpoint.keep + 1) * checkpoint.size_bytes + best
+    scratch = checkpoint.size_bytes + best + model
+    local = _store_is_local(spec)
+    return DiskPlan(
+        scratch_bytes=scratch,
+        model_bytes=model,
+        checkpoints_bytes=kept,
+        store_is_local=local,
+        needed_bytes=scratch + (model + kept if local else 0),
+        free_bytes=free_bytes,
+    )
+
+
+def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
+    worker = worker_memory(case)
+    return MemoryPlan(
+        device="gpu" if case.on_gpu else "cpu",
+        worker=worker,
+        worker_bytes=worker.total_bytes,
+        host_worker_bytes=host_worker_bytes(case, worker),
+        host_load_bytes=host_load_bytes(case),
+        runtime_bytes=RUNTIME_BYTES,
+        host_bytes=case.workers * host_bytes_of_worker(case) + RUNTIME_BYTES,
+        host_limit_bytes=machine.host_limit_bytes,
+        host_available_bytes=machine.hardware.available_memory_bytes,
+        gpu_limit_bytes=machine.gpu_limit_bytes if case.on_gpu else None,
+        by_stage=tuple(_by_stage(case)),
+    )
+
+
+def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
+    """The same job with every other stage and precision."""
+    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+        for stage in (0, 1, 2, 3):
+            other = replace(
+                case,
+                strategy="deepspeed",
+                zero_stage=stage,
+                precision=precision,
+                offload=case.offload if stage == case.zero_stage else "none",
+            )
+            yield StageMemory(
+                strategy="deepspeed",
+                zero_stage=stage,
+                precision=precision,
+                worker_bytes=worker_memory(other).total_bytes,
+                chosen=other == case,
+            )
+    if case.strategy == "ddp":
+        total = worker_memory(case).total_bytes
+        yield StageMemory(
+            strategy="ddp",
+            zero_stage=0,
+            precision=case.precision,
+            worker_bytes=total,
+            chosen=True,
+        )
+
+
+def _reasons(
+    machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
+) -> Iterator[PlanReason]:
+    batch, rows = spec.training.global_batch_size, case.micro_batch_size * case.workers
+    if batch % rows:
+        yield PlanReason(
+            path="training.global_batch_size",
+            message=f"{case.workers} workers of {case.micro_batch_size} rows do not divide {batch}",
+            change=f"write training.global_batch_size: {max(rows, batch // rows * rows)}",
+        )
+    yield from gpu_reasons(machine, spec)
+    yield from cpu_reasons(machine, spec)
+    yield from incompatibilities(features_of(spec, machine.hardware))
+    yield from memory_reasons(machine, case, spec)
+    yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
+
+
+def _warnings(
+    inputs: PlanInputs, resolved: FineTune, machine: Machine, case: MemoryCase
+) -> Iterator[str]:
+    yield from inputs.data.warnings
+    yield from data_cautions(inputs.data, inputs.tokens, resolved.spec)
+    yield from model_warnings(inputs.model, resolved.spec)
+    yield from engine_cautions(inputs.spec.spec, inputs.hardware)
+    yield from memory_cautions(machine, case)
+
+
+def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
+    for key, facts in inputs.data.splits.items():
+        tokens = (inputs.tokens or {}).get(key)
+        yield SplitPlan(
+            domain=facts.domain,
+            split=facts.split,
+            num_rows=facts.num_rows,
+            class_counts=dict(facts.class_counts),
+            held_out=facts.derived,
+            truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
+        )
+
+
+def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
+    """What was chosen of what is learned: worth seeing, since it changes the result."""
+    if written.task.labels is None:
+        labels = ", ".join(resolved.task.labels or ())
+        yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
+    if written.data.train_on is None:
+        domains = ", ".join(resolved.data.train_on or ())
+        yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
+    if written.training.epochs is None and written.training.max_steps is None:
+        yield Choice(
+            path="training.epochs", value=f"{resolved.training.epochs:g}", why="the default"
+        )
+    if written.selection.metric is None and resolved.selection.metric is not None:
+        why = "the task's main metric on valid"
+        yield Choice(path="selection.metric", value=resolved.selection.metric, why=why)
