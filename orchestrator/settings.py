@@ -76,6 +76,11 @@ class Settings(BaseModel):
         """Where a value came from: `flag`, `environment NAME`, `FILE` or `default`."""
         return self.sources.get(name, "default")
 
+    def store_environment(self) -> dict[str, str]:
+        """The store's settings as the variables that object store clients read."""
+        named = {"AWS_ENDPOINT_URL_S3": self.store_endpoint, "AWS_REGION": self.store_region}
+        return {name: value for name, value in named.items() if value is not None}
+
     def described(self) -> Iterator[DescribedSetting]:
         """Every setting, for `doctor`."""
         for name in setting_names():

@@ -16,6 +16,9 @@ from typing import Any
 from orchestrator.specs.data import SPLITS, training_domains
 from orchestrator.specs.finetune import FineTune
 
+RECIPE = "1"
+"""Version of the training recipe: raised when a spec would learn other weights than before."""
+
 _LEFT_OUT = {"model", "data", "engine", "resources", "scheduling", "checkpoint", "output"}
 
 
