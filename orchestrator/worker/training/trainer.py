@@ -205,6 +205,7 @@ class FineTuneTrainer(Trainer):
         seconds = max(sum(self.run.last_step_seconds), MIN_THROUGHPUT_SECONDS)
         steps = len(self.run.last_step_seconds)
         logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
+        logs["step_seconds"] = seconds / max(steps, 1)
         self.run.last_step_seconds.clear()
         self._record(dict(logs), dict(logs))
 
