@@ -45,7 +45,8 @@ def row_lengths(
 ) -> RowLengths:
     """Lengths by split; without counts every row is as long as `max_length` lets it be.
 
-    A batch is padded to its longest row: what a row costs is near the 95th percentile.
+    A training batch is padded to its longest row: what a row costs is near the 95th percentile.
+    Rows that are evaluated are sorted by length, so that padding costs next to nothing.
     """
     if not tokens or any(key not in tokens for key in data.splits):
         full = dict.fromkeys(("train", "valid", "test"), float(max_length))
@@ -54,11 +55,15 @@ def row_lengths(
     for split in ("train", "valid", "test"):
         facts = [(data.splits[key].num_rows, tokens[key]) for key in data.splits if key[1] == split]
         rows = sum(count for count, _ in facts)
-        total = sum(count * min(found.p95, max_length) for count, found in facts)
+        total = sum(count * _row_cost(split, found, max_length) for count, found in facts)
         costs[split] = total / rows if rows else float(max_length)
     whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
     longest = max(tokens[key].max for key in data.splits) if whole else max_length
     return RowLengths(costs, min(longest, max_length), measured=True)
+
+
+def _row_cost(split: str, found: TokenFacts, max_length: int) -> float:
+    return min(found.p95, max_length) if split == "train" else found.mean_kept
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int) -> int:
