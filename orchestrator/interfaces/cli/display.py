@@ -16,7 +16,7 @@ from orchestrator.interfaces.cli.progress import RunProgress
 from orchestrator.records import Phase, Report
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.plan import Plan
+    from orchestrator.control.admission.records import Plan
 
 TITLES = {
     Phase.PLAN: "plan",
@@ -33,6 +33,9 @@ TITLE_WIDTH = max(map(len, TITLES.values()))
 
 class RunDisplay(AbstractContextManager["RunDisplay"], Protocol):
     """A listener that is shown while its `with` block runs."""
+
+    plan: Plan | None
+    """The last one it was told."""
 
     def planned(self, plan: Plan) -> None: ...
 

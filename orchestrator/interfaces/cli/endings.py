@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from orchestrator.errors import (
     LaunchFailed,
     OrchestratorError,
+    PlanRefused,
+    Problem,
     StoreDenied,
     StoreFull,
     StoreUnavailable,
@@ -25,7 +27,11 @@ from orchestrator.interfaces.cli.options import command_line
 from orchestrator.interfaces.cli.output import console, say, shown_path
 from orchestrator.records import JobState, Outcome, Reason
 
+if TYPE_CHECKING:
+    from orchestrator.control.admission.records import Plan
+
 SUCCEEDED, FAILED, INTERRUPTED = 0, 1, 130
+DEFAULT_METRICS = ("accuracy", "macro_f1")
 
 DOCUMENT_FIELDS = (
     "job",
@@ -84,30 +90,51 @@ def document(outcome: Outcome) -> dict[str, Any]:
     return {name: fields[name] for name in DOCUMENT_FIELDS} | {"error": error}
 
 
-def document_of_error(error: BaseException) -> dict[str, Any]:
+def document_of_error(error: BaseException, plan: Plan | None = None) -> dict[str, Any]:
     """The same document for a run that ended without an Outcome, most often before its start."""
     reason = next((reason for kind, reason in _REASONS if isinstance(error, kind)), Reason.UNKNOWN)
     told = failures.error_document(error)
+    if isinstance(error, PlanRefused) and plan is not None:
+        told["problems"] = [
+            failures.problem_document(Problem(found.message, found.path, found.change))
+            for found in plan.reasons
+        ]
     values: dict[str, Any] = dict.fromkeys(DOCUMENT_FIELDS)
     values |= {"metrics": {}, "before": {}, "seconds": {}}
     values |= {"state": JobState.FAILED.value, "reason": reason.value, "message": told["message"]}
     return values | {"error": told}
 
 
-def exit_code(outcome: Outcome) -> int:
-    if outcome.state is JobState.SUCCEEDED:
-        return SUCCEEDED
-    return FAILED if outcome.state is JobState.FAILED else INTERRUPTED
+def tell_error(error: BaseException, plan: Plan | None) -> int:
+    """Say why there is no Outcome, on stderr; returns the exit code."""
+    if isinstance(error, PlanRefused) and plan is not None:
+        from orchestrator.interfaces.cli.planview import verdict_views
+
+        err = console(err=True)
+        for view in verdict_views(plan):
+            err.print(view)
+        say("Nothing was started; `orchestrator plan` shows the whole plan.")
+    else:
+        failures.explain(error)
+    return failures.exit_code_of(error)
 
 
-def tell_success(outcome: Outcome, metrics: Sequence[str], *, store: str | None) -> None:
-    """The final table, what was published, and how to use it.
+def tell(outcome: Outcome, request: Request, plan: Plan | None, *, as_json: bool) -> int:
+    """Say how it ended and what to type next; returns the exit code."""
+    if outcome.state is JobState.FAILED:
+        _tell_failure(outcome, request)
+        return FAILED
+    if outcome.state is not JobState.SUCCEEDED:
+        _tell_interruption(outcome, request)
+        return INTERRUPTED
+    if not as_json:
+        asked = plan.spec.spec.evaluation.metrics if plan is not None else None
+        _tell_success(outcome, asked or DEFAULT_METRICS, request)
+    return SUCCEEDED
 
-    Args:
-        outcome: Of a run that succeeded.
-        metrics: The spec's, in order.
-        store: What `predict` must be told to find the model; absent: the setting's store has it.
-    """
+
+def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Request) -> None:
+    """The final table, what was published, and how to use it."""
     from orchestrator.interfaces.cli.tables import labelled, metrics_table
 
     assert outcome.model is not None, "a run that succeeded has published"
@@ -116,22 +143,34 @@ def tell_success(outcome: Outcome, metrics: Sequence[str], *, store: str | None)
     out.print(metrics_table(outcome.metrics, outcome.before, metrics))
     out.print()
     out.print(labelled(summary(outcome)))
+    store = request.store or _store_to_name(outcome)
     predict = command_line("predict", outcome.model, "--text", "your text", store=store)
     click.echo(f"\nTry it:\n  {predict}")
 
 
-def tell_failure(outcome: Outcome, request: Request) -> None:
+def _store_to_name(outcome: Outcome) -> str | None:
+    """The store of the model, where it is not the one that `predict` looks in by itself."""
+    from orchestrator.settings import load_settings
+    from orchestrator.storage.locations import parse_location
+
+    store = (outcome.url or "").removesuffix(f"/{(outcome.model or '').replace('@', '/')}")
+    if not store or store == parse_location(load_settings().store).url:
+        return None
+    return shown_path(store)
+
+
+def _tell_failure(outcome: Outcome, request: Request) -> None:
     message = outcome.message or "the job did not say why"
-    where = f" on rank {outcome.rank}" if outcome.rank is not None else ""
-    say(f"{click.style('failed:', fg='red', bold=True)} {message} ({outcome.reason}{where})")
+    where = f", rank {outcome.rank}" if outcome.rank is not None else ""
+    say(f"{click.style('failed', fg='red', bold=True)} ({outcome.reason}{where}): {message}")
     if outcome.hint:
-        say(f"  hint: {outcome.hint}")
+        say(f"  {click.style('hint:', dim=True)} {outcome.hint}")
     if outcome.checkpoint_step is not None:
         say(f"The checkpoint of step {outcome.checkpoint_step} is kept. To go on from it:")
         say(f"  {request.again}")
 
 
-def tell_interruption(outcome: Outcome, request: Request) -> None:
+def _tell_interruption(outcome: Outcome, request: Request) -> None:
     at_step = "" if outcome.step is None else f" at step {outcome.step}"
     if outcome.checkpoint_step is None:
         say(f"Interrupted{at_step}; no checkpoint was saved. To begin again:")

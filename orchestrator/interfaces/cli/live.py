@@ -30,7 +30,7 @@ from orchestrator.interfaces.cli.progress import Clock, PhaseTime, RunProgress
 from orchestrator.records import Phase, Report
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.plan import Plan
+    from orchestrator.control.admission.records import Plan
 
 _WIDTH = 100  # wider lines are harder to read, not fuller
 _ROOM_FOR_ECHO = 6  # terminals echo ^C behind the panel; a line break there would shift the redraw
@@ -41,6 +41,7 @@ class LiveDisplay:
     """A compact panel; see `display.RunDisplay`."""
 
     def __init__(self, console: Console, clock: Clock) -> None:
+        self.plan: Plan | None = None
         self._progress = RunProgress(clock)
         self._console = console
         self._spinner = Spinner("dots", style="cyan")
@@ -69,7 +70,10 @@ class LiveDisplay:
 
     def planned(self, plan: Plan) -> None:
         with self._progress.lock:
+            self.plan = plan
             self._progress.planned(plan)
+        for warning in plan.warnings:
+            self._console.print(Text.assemble(("! ", "yellow"), warning))
 
     def phase(self, phase: Phase, message: str) -> None:
         with self._progress.lock:

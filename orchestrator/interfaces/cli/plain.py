@@ -21,11 +21,11 @@ from orchestrator.interfaces.cli.display import (
     stop_notice,
     time_left,
 )
-from orchestrator.interfaces.cli.progress import Clock, PhaseTime, RunProgress
+from orchestrator.interfaces.cli.progress import Clock, PhaseTime, RunProgress, plan_summary
 from orchestrator.records import Phase, Report
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.plan import Plan
+    from orchestrator.control.admission.records import Plan
 
 STDERR = 2
 _SECONDS_BETWEEN_STEPS = 10.0
@@ -39,6 +39,7 @@ class PlainDisplay:
         write: Takes a line without its end.
         fd: Where a signal handler writes.
         """
+        self.plan: Plan | None = None
         self._progress = RunProgress(clock)
         self._write = write
         self._fd = fd
@@ -61,7 +62,11 @@ class PlainDisplay:
 
     def planned(self, plan: Plan) -> None:
         with self._progress.lock:
+            self.plan = plan
             self._progress.planned(plan)
+            self._line(Phase.PLAN, plan_summary(plan))
+            for warning in plan.warnings:
+                self._line(Phase.PLAN, f"warning: {warning}")
 
     def phase(self, phase: Phase, message: str) -> None:
         with self._progress.lock:

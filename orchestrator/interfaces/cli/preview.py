@@ -110,12 +110,12 @@ def splits_table(facts: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None)
             else [figures.NOTHING] * 3
         )
         name = f"{split.split}*" if split.derived else split.split
-        counts = _counts(split.class_counts)
+        counts = class_counts_text(split.class_counts)
         table.add_row(split.domain, name, f"{split.num_rows:,}", *cells, counts)
     return table
 
 
-def _counts(counts: Mapping[str, int]) -> str:
+def class_counts_text(counts: Mapping[str, int]) -> str:
     """The classes with their rows; of many the commonest."""
     shown = dict(counts)
     if len(counts) > _MOST_CLASSES:

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from orchestrator.interfaces.cli import figures
 from orchestrator.records import Phase, Report
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.plan import Plan
+    from orchestrator.control.admission.records import Plan
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -96,6 +97,8 @@ class RunProgress:
         self.name = plan.spec.metadata.name
         self.max_steps = plan.steps.total
         self.selection_metric = plan.spec.spec.selection.metric
+        if self.current is not None:
+            self.current.message = plan_summary(plan)
 
     def enter(self, phase: Phase, message: str = "") -> PhaseTime | None:
         """Begin a phase, or say more about the one that goes on; returns the one that ended."""
@@ -175,6 +178,13 @@ class RunProgress:
             # The time it came in here, not the worker's: the two clocks may differ.
             self._steps.append((self.clock(), report.step))
         self.step = report.step
+
+
+def plan_summary(plan: Plan) -> str:
+    """What a run says of its plan in one line."""
+    parameters = figures.count(plan.trainable_parameters)
+    time = figures.duration(plan.time.total_seconds)
+    return f"{parameters} parameters, {plan.steps.total:,} steps, about {time}"
 
 
 def _newest(known: int | None, told: int | None) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 
 def settings_for(store: str | None = None) -> Settings:
-    """The settings, with `--store` before all others; says what has no effect."""
+    """The settings, with `--store` before all others, put into force; says what has no effect."""
     from orchestrator.settings import load_settings
 
     location = None if store is None else store_location(store)
     settings = load_settings({"store": location})
     for warning in settings.warnings:
         say(f"{click.style('warning:', fg='yellow')} {warning}")
+    os.environ.update(settings.store_environment())
     return settings
 
 

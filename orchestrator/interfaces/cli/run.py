@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.interfaces.cli import failures
 from orchestrator.interfaces.cli.options import set_option, spec_argument, store_option, with_store
 from orchestrator.interfaces.cli.output import json_option, print_json
 
 if TYPE_CHECKING:
+    from orchestrator.interfaces.cli.display import RunDisplay
     from orchestrator.interfaces.cli.endings import Request
     from orchestrator.records import Outcome
-    from orchestrator.specs.loading import LoadedSpec
 
 
 @click.command()
@@ -30,40 +29,35 @@ def run(spec: Path, sets: tuple[str, ...], new: bool, store: str | None, as_json
     saves a checkpoint and stops; a second one stops at once.
     """
     from orchestrator.interfaces.cli import endings
+    from orchestrator.interfaces.cli.display import display_for
 
     request = endings.Request(spec, sets, store, new)
+    display = display_for(as_json=as_json)
     try:
-        loaded, outcome = _follow(request, as_json=as_json)
+        outcome = _follow(request, display)
     except Exception as error:  # noqa: BLE001 - `--json` promises one document whatever happens
         if as_json:
-            print_json(endings.document_of_error(error))
-        failures.explain(error)
-        return failures.exit_code_of(error)
+            print_json(endings.document_of_error(error, display.plan))
+        return endings.tell_error(error, display.plan)
     if as_json:
         print_json(endings.document(outcome))
-    code = endings.exit_code(outcome)
-    if code == endings.FAILED:
-        endings.tell_failure(outcome, request)
-    elif code == endings.INTERRUPTED:
-        endings.tell_interruption(outcome, request)
-    elif not as_json:
-        metrics = loaded.spec.spec.evaluation.metrics or ("accuracy", "macro_f1")
-        endings.tell_success(outcome, metrics, store=store)
-    return code
+    return endings.tell(outcome, request, display.plan, as_json=as_json)
 
 
-def _follow(request: Request, *, as_json: bool) -> tuple[LoadedSpec, Outcome]:
-    from orchestrator import server
-    from orchestrator.interfaces.cli.display import display_for
-    from orchestrator.interfaces.cli.interrupts import stop_on_signals
-    from orchestrator.settings import load_settings
-    from orchestrator.specs.loading import load_spec
+def _follow(request: Request, display: RunDisplay) -> Outcome:
+    with display:  # before the imports below, which take a second in which nothing would be seen
+        from orchestrator import server
+        from orchestrator.interfaces.cli.interrupts import stop_on_signals
+        from orchestrator.interfaces.cli.remote import settings_for
 
-    loaded = load_spec(request.spec, sets=with_store(request.sets, request.store))
-    settings = load_settings()
-    stop = server.StopSignal()
-    with display_for(as_json=as_json) as display, stop_on_signals(stop, display.stopping):
-        outcome = server.run(
-            loaded, settings=settings, listener=display, stop=stop, new=request.new
-        )
-    return loaded, outcome
+        settings = settings_for()
+        stop = server.StopSignal()
+        with stop_on_signals(stop, display.stopping):
+            return server.run(
+                request.spec,
+                with_store(request.sets, request.store),
+                settings=settings,
+                listener=display,
+                stop=stop,
+                new=request.new,
+            )

@@ -118,6 +118,11 @@ def test_finished_phases_stay_above_the_panel(display, console, clock, script):
     ]
 
 
+def test_the_plan_s_warnings_stay_too(display, console):
+    display.planned(plan(warnings=("camera/train is skewed [76 of 294]",)))
+    assert console.export_text() == "! camera/train is skewed [76 of 294]\n"
+
+
 def test_a_new_attempt_is_told(display, console, clock, script):
     display.report(script.report(Phase.TRAIN, step=4, max_steps=9))
     display.report(Script(clock, attempt=2).report(Phase.LOAD))

@@ -36,6 +36,14 @@ def test_a_line_begins_with_the_time(clock):
     assert rest == "plan             started"
 
 
+def test_the_plan_and_its_warnings_are_told(display, lines):
+    display.planned(plan(steps=7, warnings=("camera/train is skewed",)))
+    assert lines == [
+        "plan             22.7 M parameters, 7 steps, about 2:55",
+        "plan             warning: camera/train is skewed",
+    ]
+
+
 def test_phases_begin_and_end_with_a_line(display, lines, clock):
     with display:
         display.phase(Phase.PLAN, "")
@@ -52,6 +60,7 @@ def test_phases_begin_and_end_with_a_line(display, lines, clock):
 
 def test_steps_are_told_at_most_every_ten_seconds(display, lines, clock, script):
     display.planned(plan(steps=120))
+    lines.clear()
     for step in range(1, 31):  # a step a second
         display.report(script.report(Phase.TRAIN, step=step, metrics={"loss": 0.5}))
         clock.pass_seconds(1)
@@ -64,6 +73,7 @@ def test_steps_are_told_at_most_every_ten_seconds(display, lines, clock, script)
 
 def test_the_last_step_is_always_told_and_once(display, lines, script):
     display.planned(plan(steps=2))
+    lines.clear()
     for step in (1, 2, 2, 2):
         display.report(script.report(Phase.TRAIN, step=step))
     assert lines == [

@@ -25,6 +25,14 @@ def test_the_plan_gives_the_name_and_the_steps(progress):
     assert (progress.name, progress.max_steps) == ("demo", 7)
 
 
+def test_the_plan_is_summed_up_in_its_phase(progress, clock):
+    progress.enter(Phase.PLAN, "reading the data")
+    progress.planned(plan(steps=120))
+    ended = progress.enter(Phase.LAUNCH)
+    assert ended is not None
+    assert ended.message == "22.7 M parameters, 120 steps, about 2:55"
+
+
 def test_entering_a_phase_ends_the_one_before(progress, clock):
     assert progress.enter(Phase.PLAN) is None
     clock.pass_seconds(2.5)
