@@ -1,4 +1,4 @@
-"""Model folders written byte by byte: tests of headers must not trust the library that reads them."""
+"""Model folders written byte by byte: a test of headers must not trust the library they feed."""
 
 from __future__ import annotations
 

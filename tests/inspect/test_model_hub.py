@@ -58,7 +58,7 @@ def test_remote_code_is_off(tmp_path: Path) -> None:
 def test_config_that_is_no_json(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("<html>")
 
-    with pytest.raises(InvalidInput, match="config.json of hf://org/tiny is not valid JSON"):
+    with pytest.raises(InvalidInput, match="hf://org/tiny is not valid JSON"):
         inspect_hub_model("org/tiny", None, api=hub)
 
 

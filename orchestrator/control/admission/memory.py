@@ -164,7 +164,7 @@ def _activations(case: MemoryCase) -> int:
     else:
         per_token = float(layers * layer)
     slack = GPU_HEAP_SLACK if case.on_gpu else CPU_HEAP_SLACK
-    return int(tokens * per_token * slack)
+    return round(tokens * per_token * slack)
 
 
 def _layer_bytes_per_token(case: MemoryCase) -> int:
