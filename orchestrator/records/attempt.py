@@ -43,9 +43,13 @@ class Launch(Record):
     store: str = Field(description="URL of the object store.")
     base_path: str = Field(description="Local folder of the base model on the node of the launch.")
     resume: tuple[CheckpointRef, ...] = Field(
-        default=(), description="Checkpoints to resume from, best first; the next is used if one is damaged."
+        default=(),
+        description="Checkpoints to resume from, best first; the next is used if one is damaged.",
     )
-    report_url: str | None = Field(default=None, description="Where Reports are posted; absent: nowhere.")
+    report_url: str | None = Field(
+        default=None, description="Where Reports are posted; absent: nowhere."
+    )
+    cache: str = Field(description="Local folder for copies of what the store and hubs hold.")
     scratch: str = Field(description="Local folder for what may be lost.")
     submitted_at: float = Field(description="Seconds since the epoch.")
     seconds: dict[Phase, float] = Field(default_factory=dict, description="Phases already spent.")
@@ -76,7 +80,9 @@ class Outcome(Record):
     checkpoint_step: int | None = Field(default=None, description="Newest complete checkpoint.")
     model: str | None = Field(default=None, description="name@N")
     url: str | None = None
-    metrics: dict[str, dict[str, Any]] = Field(default_factory=dict, description="domain -> metrics on test.")
+    metrics: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="domain -> metrics on test."
+    )
     before: dict[str, dict[str, Any]] = Field(default_factory=dict)
     selection: SelectionOutcome | None = None
     seconds: dict[Phase, float] = Field(default_factory=dict)

@@ -40,7 +40,10 @@ class Report(Record):
     epoch: float | None = None
     metrics: dict[str, float] = Field(
         default_factory=dict,
-        description="loss, grad_norm, learning_rate, samples_per_second, tokens_per_second, <domain>/<metric> …",
+        description=(
+            "loss, grad_norm, learning_rate, samples_per_second, tokens_per_second, "
+            "<domain>/<metric> …"
+        ),
     )
     checkpoint_step: int | None = Field(default=None, description="Newest step committed so far.")
     message: str | None = Field(default=None, description="One line for a person.")

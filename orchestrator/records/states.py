@@ -44,7 +44,9 @@ class Reason(StrEnum):
 
 
 TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset({JobState.STARTING, JobState.SUSPENDED, JobState.CANCELLED, JobState.FAILED}),
+    JobState.QUEUED: frozenset(
+        {JobState.STARTING, JobState.SUSPENDED, JobState.CANCELLED, JobState.FAILED}
+    ),
     JobState.STARTING: frozenset(
         {JobState.RUNNING, JobState.STOPPING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED}
     ),
@@ -52,7 +54,13 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
         {JobState.STOPPING, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED}
     ),
     JobState.STOPPING: frozenset(
-        {JobState.SUSPENDED, JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}
+        {
+            JobState.SUSPENDED,
+            JobState.QUEUED,
+            JobState.SUCCEEDED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
     ),
     JobState.SUSPENDED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),

@@ -70,17 +70,7 @@ def preview(
     tokens = token_facts(tables, tokenizer, max_length) if tokenizer else None
     shown = view.seen_rows(tables[chosen].slice(0, rows), facts.labels, tokenizer, max_length)
     if as_json:
-        print_json(
-            {
-                "domain": chosen[0],
-                "split": chosen[1],
-                "labels": facts.labels,
-                "max_length": max_length,
-                "rows": [view.row_document(row) for row in shown],
-                "splits": view.split_documents(facts, tokens),
-                "warnings": facts.warnings,
-            }
-        )
+        print_json(view.document(chosen, facts, max_length, shown, tokens))
         return
     out = console()
     if shown:

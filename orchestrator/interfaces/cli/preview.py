@@ -126,6 +126,25 @@ def class_counts_text(counts: Mapping[str, int]) -> str:
     return f"{text}, and {more} more classes" if more else text
 
 
+def document(
+    chosen: SplitKey,
+    facts: DataFacts,
+    max_length: int,
+    shown: Sequence[SeenRow],
+    tokens: Mapping[SplitKey, TokenFacts] | None,
+) -> dict[str, Any]:
+    """What `--json` prints: the rows shown, then every split's figures."""
+    return {
+        "domain": chosen[0],
+        "split": chosen[1],
+        "labels": facts.labels,
+        "max_length": max_length,
+        "rows": [row_document(row) for row in shown],
+        "splits": split_documents(facts, tokens),
+        "warnings": facts.warnings,
+    }
+
+
 def row_document(row: SeenRow) -> dict[str, Any]:
     return {
         "text": row.text,
