@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import SettingsError
-from orchestrator.settings import load_settings
+from orchestrator.settings import load_settings, setting_names
 
 
 @pytest.fixture
@@ -163,3 +163,15 @@ def test_every_setting_is_described_with_its_source(home: Path, project: Path) -
 def test_the_temporary_folder_leaves_room_for_rays_sockets(home: Path, project: Path) -> None:
     settings = load_settings(environ={"HOME": str(home)}, directory=project)
     assert len(str(settings.ray_temp_dir)) <= 30
+
+
+def test_every_setting_is_documented() -> None:
+    page = (Path(__file__).parents[1] / "docs/run.md").read_text()
+    table = page.partition("## Settings")[2]
+    assert [name for name in setting_names() if f"`{name}`" not in table] == []
+
+
+def test_the_store_settings_become_the_variables_clients_read(home: Path, project: Path) -> None:
+    environ = {"HOME": str(home), "ORCHESTRATOR_STORE_ENDPOINT": "http://127.0.0.1:8333"}
+    settings = load_settings(environ=environ, directory=project)
+    assert settings.store_environment() == {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:8333"}
