@@ -66,7 +66,7 @@ class Settings(BaseModel):
         default="auto", description="auto: text in a terminal, JSON lines elsewhere."
     )
     launch_timeout_seconds: float = Field(
-        default=180.0, gt=0, description="How long the embedded Ray may take to come up."
+        default=300.0, gt=0, description="How long the embedded Ray may take to come up."
     )
 
     sources: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)

@@ -30,6 +30,7 @@ from orchestrator.errors import LaunchFailed, SettingsError
 # `<root>/<name>/session_<26 characters>_<pid>/sockets/plasma_store` must stay below 108 bytes.
 MAX_ROOT_CHARACTERS = 30
 OBJECT_STORE_BYTES = 100_000_000  # the training function and small results; never weights or data
+MESSAGE_LINES = 15
 STOP_SECONDS = 20.0
 KILL_SECONDS = 10.0
 
@@ -52,6 +53,16 @@ _QUIET = {
     "RAY_memory_monitor_refresh_ms": "1000",
     "METRICS_RECORD_INTERVAL_S": "3600",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+}
+
+# On a busy machine interpreters take their time; `wait_ready` has the last word on how long.
+_PATIENT = {
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "600",
+    "RAY_gcs_server_port_wait_time_s": "600",
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_failure_threshold": "60",  # there is no other node to go on with
 }
 
 
@@ -177,7 +188,7 @@ class EmbeddedCluster:
         return self._errors.read().decode(errors="replace").strip()
 
     def _last_words(self) -> str:
-        lines = self.errors().splitlines()[-30:]
+        lines = self.errors().splitlines()[-MESSAGE_LINES:]
         return ":\n" + "\n".join(lines) if lines else ""
 
 
@@ -187,6 +198,7 @@ def cluster_environment(environ: Mapping[str, str], cluster_id: str, token: str)
     binaries = str(Path(sys.executable).parent)  # the environment's ninja, for DeepSpeed's ops
     return {
         **_QUIET,
+        **_PATIENT,
         **inherited,
         **_PRIVATE,
         "PATH": os.pathsep.join([binaries, environ.get("PATH", os.defpath)]),

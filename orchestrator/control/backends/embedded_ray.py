@@ -11,6 +11,7 @@ built from the class that both of them use.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
+
+import psutil
 
 from orchestrator.control.backends.processes import die_with_parent
 
@@ -59,6 +62,7 @@ def start_node(arguments: argparse.Namespace) -> Any:
     from ray._private.node import Node
     from ray._private.parameter import RayParams
 
+    wait_as_long_as_the_raylet_lives()
     choices: dict[str, Any] = {  # Ray's own annotations are narrower than what it takes
         "num_cpus": arguments.num_cpus,
         "num_gpus": arguments.num_gpus,
@@ -75,6 +79,32 @@ def start_node(arguments: argparse.Namespace) -> Any:
         "no_monitor": True,  # the autoscaler
     }
     return Node(RayParams(**choices), head=True, shutdown_at_exit=True, spawn_reaper=True)
+
+
+def wait_as_long_as_the_raylet_lives() -> None:
+    """Lifts Node's own limit of 30 seconds for its raylet: a busy machine needs longer."""
+    from ray._private import services
+
+    look: Any = services.get_node
+
+    def get_node(*arguments: Any, **named: Any) -> Any:
+        while True:
+            try:
+                return look(*arguments, **named)
+            except RuntimeError:  # it has not registered yet
+                if not _raylet_lives():
+                    raise
+                time.sleep(0.1)
+
+    services.get_node = get_node
+
+
+def _raylet_lives() -> bool:
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if child.name() == "raylet" and child.status() != psutil.STATUS_ZOMBIE:
+                return True
+    return False
 
 
 def watch(node: Any, stop: threading.Event) -> list[str]:

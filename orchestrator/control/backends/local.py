@@ -21,7 +21,7 @@ from orchestrator.control.backends.cluster import ClusterSize, EmbeddedCluster
 from orchestrator.control.backends.rayjobs import RayJobs
 from orchestrator.errors import LaunchFailed
 
-START_TIMEOUT_SECONDS = 180.0
+START_TIMEOUT_SECONDS = 300.0
 MAX_LOG_BYTES = 5_000_000
 STOP_WAIT_SECONDS = 30  # from SIGTERM to SIGKILL for a driver that was asked to stop
 

@@ -17,6 +17,7 @@ import argparse
 import contextlib
 import fcntl
 import os
+import re
 import selectors
 import shutil
 import signal
@@ -30,7 +31,10 @@ from orchestrator.control.backends.processes import adopt_orphans, end_descendan
 
 KILL_SECONDS = 10.0
 POLL_SECONDS = 0.25
-TAIL_BYTES = 4000
+TAIL_BYTES = 64_000
+TAIL_LINES = 5
+MAX_LINE = 400
+_COMPLAINT = re.compile(r"(?i)\b(E|C|F|error|exception|fail(ed|ure)?|cannot|no space)\b")
 
 
 def main() -> int:
@@ -70,14 +74,14 @@ def cluster_folder(root: Path, name: str) -> Iterator[Path]:
 
 
 def ray_log_tails(folder: Path) -> str:
-    """What Ray's daemons said last: the only trace once the folder is gone."""
+    """What Ray's daemons complained of last: the only trace once the folder is gone."""
     tails = []
     for pattern in ("gcs_server.err", "raylet.err", "dashboard.err", "dashboard.log"):
         for file in folder.glob(f"session_2*/logs/{pattern}"):
             text = file.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
-            told = [line for line in text.splitlines() if line and "web_log.py" not in line]
+            told = [line[:MAX_LINE] for line in text.splitlines() if _COMPLAINT.search(line)]
             if told:
-                tails.append("\n".join([f"--- {file.name}", *told]))
+                tails.append("\n".join([f"--- {file.name}", *told[-TAIL_LINES:]]))
     return "\n".join(tails)
 
 

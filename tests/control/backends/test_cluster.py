@@ -146,9 +146,14 @@ def test_a_clusters_folder_is_closed_to_others(root: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-def test_last_words_leave_out_requests(root: Path) -> None:
+def test_last_words_are_complaints(root: Path) -> None:
     logs = root / "session_2026-01-01/logs"
     logs.mkdir(parents=True)
-    (logs / "raylet.err").write_text("cannot bind\n")
+    (logs / "raylet.err").write_text(
+        "[2026-11-23 C 1 1] (raylet) Check failed: port in use\n"
+        "raylet(+0x27ba35) [0x5643332aba35] std::_Function_handler<>::_M_invoke()\n"
+    )
     (logs / "dashboard.log").write_text("INFO web_log.py:229 -- GET /api/jobs\n")
-    assert ray_log_tails(root) == "--- raylet.err\ncannot bind"
+    assert ray_log_tails(root) == (
+        "--- raylet.err\n[2026-11-23 C 1 1] (raylet) Check failed: port in use"
+    )

@@ -70,6 +70,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     for package in (private, private.parent):
         (package / "__init__.py").touch()
     (private / "node.py").write_text(NODE)
+    (private / "services.py").write_text("def get_node(*_): return {}\n")
     (private / "parameter.py").write_text("class RayParams:\n    def __init__(self, **_): pass\n")
     return {**os.environ, "PYTHONPATH": str(tmp_path), "RAY_ADDRESS": "10.0.0.1:6379"}
 
