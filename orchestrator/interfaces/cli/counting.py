@@ -51,9 +51,9 @@ class _Lines:
     def __call__(self, rows: int) -> None:
         self._done += rows
         now = self._clock()
-        if self._done < self._total and now - self._told < _SECONDS_BETWEEN_LINES:
+        if self._done >= self._total or now - self._told < _SECONDS_BETWEEN_LINES:
             return
         self._told = now
         left = (self._total - self._done) * (now - self._started) / self._done
-        ending = f", {figures.stopwatch(left)} left" if left else ""
-        self._write(f"{self._what} {self._done:,} of {self._total:,}{ending}")
+        done = f"{self._what} {self._done:,} of {self._total:,}"
+        self._write(f"{done}, {figures.stopwatch(left)} left")

@@ -86,7 +86,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
             "exit_code": FAILED,
             "problems": [],
         }
-    fields = outcome.model_dump(mode="json")
+    fields = outcome.model_dump(mode="json", exclude={"selection": {"format"}})
     return {name: fields[name] for name in DOCUMENT_FIELDS} | {"error": error}
 
 
@@ -182,7 +182,8 @@ def _tell_interruption(outcome: Outcome, request: Request) -> None:
 
 def summary(outcome: Outcome) -> list[tuple[str, str]]:
     """Which model came out, where it lies, which weights it has and what it cost."""
-    rows = [("Published", f"{outcome.model}  {outcome.url}")]
+    rows = [("Note", outcome.message)] if outcome.message else []
+    rows.append(("Published", f"{outcome.model}  {outcome.url}"))
     if (chosen := outcome.selection) is not None and chosen.step is not None:
         value = f", {chosen.metric} {figures.score(chosen.value)} on valid" if chosen.metric else ""
         rows.append(("Weights", f"of step {chosen.step}{', the last' if chosen.last else value}"))
@@ -192,8 +193,6 @@ def summary(outcome: Outcome) -> list[tuple[str, str]]:
     if outcome.seconds:
         total = figures.duration(sum(outcome.seconds.values()))
         rows.append(("Time", f"{total}: {_phases(outcome)}"))
-    if outcome.message:
-        rows.append(("Note", outcome.message))
     return rows
 
 

@@ -84,7 +84,7 @@ class LiveDisplay:
         with self._progress.lock:
             attempt = self._progress.attempt
             ended = self._progress.take(report)
-            is_new_attempt = self._progress.attempt > attempt
+            is_new_attempt = 0 < attempt < self._progress.attempt
         self._print_ended(ended, whole=not is_new_attempt)
         if is_new_attempt:
             self._console.print(Text(f"↻ attempt {report.attempt}", style="yellow"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -51,8 +52,10 @@ def verdict_views(plan: Plan) -> Iterator[RenderableType]:
         return
     yield Text.assemble(("refused", "bold red"), ": it would not work like this")
     for reason in plan.reasons:
-        yield Text.assemble("  ", (f"{reason.path}:", "cyan"), f" {reason.message}")
-        yield Text.assemble("    → ", (reason.change, "bold"))
+        message = Text.assemble((f"{reason.path}:", "cyan"), f" {reason.message}")
+        change = Text.assemble("→ ", (reason.change, "bold"))
+        yield Padding(message, (0, 0, 0, 2), expand=False)
+        yield Padding(change, (0, 0, 0, 4), expand=False)
 
 
 def _subject(plan: Plan) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ The one command that imports the worker to use it, and only once all input is kn
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -118,6 +119,7 @@ def _ready(model: str, store: str | None) -> tuple[Pulled, Predictor]:
     from orchestrator.interfaces.cli.published import pull
 
     pulled = pull(model, store)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws one for loading
     try:
         from orchestrator.worker.serving.predict import Predictor
     except ModuleNotFoundError as error:

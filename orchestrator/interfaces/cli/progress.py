@@ -31,7 +31,6 @@ class PhaseTime:
     """One phase of one attempt; `ended` is None while it goes on."""
 
     phase: Phase
-    attempt: int
     started: float
     ended: float | None = None
     message: str = ""
@@ -67,7 +66,7 @@ class RunProgress:
     clock: Clock
     name: str = ""
     job: str = ""
-    attempt: int = 1
+    attempt: int = 0  # until a Report tells
     phases: list[PhaseTime] = field(default_factory=list)
     step: int | None = None
     max_steps: int | None = None
@@ -104,12 +103,12 @@ class RunProgress:
         """Begin a phase, or say more about the one that goes on; returns the one that ended."""
         now = self.clock()
         current = self.current
-        if current is not None and (current.phase, current.attempt) == (phase, self.attempt):
+        if current is not None and current.phase is phase:
             current.message = message or current.message
             return None
         if current is not None:
             current.ended = now
-        self.phases.append(PhaseTime(phase, self.attempt, now, message=message))
+        self.phases.append(PhaseTime(phase, now, message=message))
         return current
 
     def finish(self) -> PhaseTime | None:
@@ -123,13 +122,15 @@ class RunProgress:
         """Learn from a Report; returns the phase that it ended, if any."""
         if report.attempt < self.attempt:
             return None  # a straggler of an attempt that is over
+        failed = None
         if report.attempt > self.attempt:
+            failed = self.finish() if self.attempt else None
             self._start_attempt(report.attempt)
         self.job = report.job
         self.checkpoint_step = _newest(self.checkpoint_step, report.checkpoint_step)
         if report.rank != 0:
-            return None  # every rank sends; the figures are global and rank 0 carries them
-        ended = self.enter(report.phase, report.message or "")
+            return failed  # every rank sends; the figures are global and rank 0 carries them
+        ended = self.enter(report.phase, report.message or "") or failed
         self._take_figures(report)
         if report.phase is Phase.TRAIN and self.current is not None:
             self.current.message = self._steps_taken()

@@ -123,6 +123,13 @@ def test_the_plan_s_warnings_stay_too(display, console):
     assert console.export_text() == "! camera/train is skewed [76 of 294]\n"
 
 
+def test_a_run_that_goes_on_is_no_new_attempt(display, console, clock):
+    display.phase(Phase.LAUNCH, "starting the workers")
+    display.report(Script(clock, attempt=2).report(Phase.LOAD))
+    assert console.export_text() == "✓ launch             0.0 s   starting the workers\n"
+    assert "attempt 2" in panel(display)[-1]
+
+
 def test_a_new_attempt_is_told(display, console, clock, script):
     display.report(script.report(Phase.TRAIN, step=4, max_steps=9))
     display.report(Script(clock, attempt=2).report(Phase.LOAD))

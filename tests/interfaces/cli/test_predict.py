@@ -99,7 +99,7 @@ def test_a_file_is_written_whole_with_its_fields(orchestrator, rows, work):
 def test_a_file_without_out_goes_to_stdout_as_json_lines(orchestrator, rows):
     done = orchestrator("predict", "sentiment", "--file", "in.jsonl")
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [7, 8]
-    assert done.stderr == "rows labelled 2 of 2\n"
+    assert done.stderr == ""
 
 
 def test_json_beside_out_is_one_document_of_counts(orchestrator, rows):

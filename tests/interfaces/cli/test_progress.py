@@ -121,8 +121,16 @@ def test_a_new_attempt_starts_its_figures_anew(progress, clock, script):
     second = Script(clock, attempt=2)
     ended = progress.take(second.report(Phase.LOAD))
     assert ended is not None
-    assert (ended.phase, ended.attempt) == (Phase.TRAIN, 1)
+    assert ended.phase is Phase.TRAIN
     assert (progress.attempt, progress.step, progress.checkpoint_step) == (2, None, 40)
+
+
+def test_the_first_attempt_that_reports_may_be_any(progress, clock):
+    progress.enter(Phase.LAUNCH, "starting the workers")
+    clock.pass_seconds(9)
+    ended = progress.take(Script(clock, attempt=3).report(Phase.LOAD))
+    assert ended is not None
+    assert (ended.phase, ended.seconds, progress.attempt) == (Phase.LAUNCH, 9, 3)
 
 
 def test_a_straggler_of_an_older_attempt_is_ignored(progress, clock, script):

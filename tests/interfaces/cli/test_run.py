@@ -143,7 +143,6 @@ def test_success_as_json(orchestrator, serve, published, work):
         "url": str(work / "models/reviews/3"),
         "before": BEFORE,
         "selection": {
-            "format": 1,
             "metric": "camera/macro_f1",
             "mode": "max",
             "value": 0.82,
