@@ -73,7 +73,7 @@ def stop_notice(level: int, phase: Phase | None) -> str:
 
 def time_left(progress: RunProgress) -> str:
     left = progress.seconds_left()
-    return "" if left is None else f"{figures.stopwatch(left)} left"
+    return f"{figures.stopwatch(left)} left" if left else ""
 
 
 def metric(progress: RunProgress, name: str, form: str) -> str:

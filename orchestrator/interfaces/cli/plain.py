@@ -78,11 +78,16 @@ class PlainDisplay:
         with self._progress.lock:
             progress = self._progress
             before = (progress.current, progress.checkpoint_step, progress.evaluation)
+            attempt = progress.attempt
             self._tell_ended(progress.take(report))
             if report.rank != 0 or report.attempt < progress.attempt:
                 return
             is_new = progress.current is not before[0]
-            self._tell_phase(report.phase, report.message or "", is_new=is_new)
+            message = report.message or ""
+            if progress.attempt > attempt:
+                beginning = f"attempt {progress.attempt} of {progress.job}"
+                message = f"{beginning}: {message}" if message else beginning
+            self._tell_phase(report.phase, message, is_new=is_new)
             if progress.evaluation is not before[2] and (told := evaluated(progress)):
                 self._line(report.phase, f"valid at step {told[0]}  {told[1]}")
             if report.phase is Phase.TRAIN and report.step is not None:
@@ -122,9 +127,7 @@ class PlainDisplay:
 
     def _line(self, phase: Phase, text: str) -> None:
         time = datetime.fromtimestamp(self._progress.clock()).strftime("%H:%M:%S")
-        attempt = self._progress.attempt
-        prefix = f"attempt {attempt}  " if attempt > 1 else ""
-        self._write(f"{time}  {TITLES[phase]:{TITLE_WIDTH}}  {prefix}{text}")
+        self._write(f"{time}  {TITLES[phase]:{TITLE_WIDTH}}  {text}")
 
 
 def _step_text(progress: RunProgress) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.interfaces.cli.plain import PlainDisplay
 from orchestrator.records import Phase
-from tests.interfaces.cli.scripted import FakeClock, Script, plan
+from tests.interfaces.cli.scripted import JOB, FakeClock, Script, plan
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_the_last_step_is_always_told_and_once(display, lines, script):
     for step in (1, 2, 2, 2):
         display.report(script.report(Phase.TRAIN, step=step))
     assert lines == [
-        "train            started",
+        f"train            attempt 1 of {JOB}",
         "train            step 1 of 2",
         "train            step 2 of 2",
     ]
@@ -101,13 +101,21 @@ def test_a_message_is_told_once(display, lines, script):
     display.report(script.report(Phase.LOAD))
     display.report(script.report(Phase.LOAD, message="294 rows"))
     display.report(script.report(Phase.LOAD, message="294 rows"))
-    assert lines == ["load             22.7 M parameters", "load             294 rows"]
+    assert lines == [
+        f"load             attempt 1 of {JOB}: 22.7 M parameters",
+        "load             294 rows",
+    ]
 
 
 def test_a_new_attempt_is_named(display, lines, clock, script):
     display.report(script.report(Phase.TRAIN, step=5))
     display.report(Script(clock, attempt=2).report(Phase.LOAD))
-    assert lines[-1] == "load             attempt 2  started"
+    assert lines == [
+        f"train            attempt 1 of {JOB}",
+        "train            step 5",
+        "train            done in 0.0 s",
+        f"load             attempt 2 of {JOB}",
+    ]
 
 
 def test_an_error_ends_the_phase_without_calling_it_done(display, lines, clock):
