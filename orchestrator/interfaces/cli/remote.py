@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 def settings_for(store: str | None = None) -> Settings:
     """The settings, with `--store` before all others, put into force; says what has no effect."""
     from orchestrator.settings import load_settings
+    from orchestrator.telemetry.logs import configure_logging
 
     location = None if store is None else store_location(store)
     settings = load_settings({"store": location})
     for warning in settings.warnings:
         say(f"{click.style('warning:', fg='yellow')} {warning}")
     os.environ.update(settings.store_environment())
+    configure_logging(settings.log_level, settings.log_format)
     return settings
 
 

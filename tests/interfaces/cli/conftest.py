@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 
 import pytest
@@ -24,6 +25,16 @@ def _settled(tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+
+
+@pytest.fixture(autouse=True)
+def _logging_of_before():
+    """Commands send the log to a stderr that is closed when they end."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import signal
 
@@ -282,6 +283,18 @@ def test_the_store_is_an_override_that_wins(orchestrator, serve, published, work
     calls = serve(published)
     orchestrator("run", "job.yaml", "--set", "output.store=a", "--store", "b/c d")
     assert calls[0]["sets"] == ("output.store=a", f'output.store="{work}/b/c d"')
+
+
+def test_the_log_goes_to_stderr_at_the_set_level(orchestrator, serve, published, monkeypatch):
+    def script(listener, stop):
+        logging.getLogger("orchestrator.storage").info("the store is away")
+
+    serve(published, script)
+    assert "the store is away" not in orchestrator("run", "job.yaml").stderr
+    monkeypatch.setenv("ORCHESTRATOR_LOG_LEVEL", "INFO")
+    done = orchestrator("run", "job.yaml", "--json")
+    assert "the store is away" in done.stderr
+    assert json.loads(done.stdout)["state"] == "SUCCEEDED"
 
 
 def test_wrong_settings_are_told_before_anything(orchestrator, serve, published, work):
