@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ def doctor(as_json: bool) -> int:
     from orchestrator.settings import load_settings
 
     settings = load_settings()
+    os.environ.update(settings.store_environment())
     described = list(settings.described())
     found: list[Check] = []
     if as_json:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.control.admission.records import Plan
 
 _WIDTH = 100  # wider lines are harder to read, not fuller
+_LEAST_WIDTH = 20
 _ROOM_FOR_ECHO = 6  # terminals echo ^C behind the panel; a line break there would shift the redraw
 _REDRAWS_PER_SECOND = 5
 
@@ -121,7 +122,7 @@ class LiveDisplay:
         if progress.stop_level:
             phase = progress.current.phase if progress.current is not None else None
             lines.append(Text(stop_notice(progress.stop_level, phase), style="bold yellow"))
-        width = min(self._console.width - _ROOM_FOR_ECHO, _WIDTH)
+        width = max(min(self._console.width - _ROOM_FOR_ECHO, _WIDTH), _LEAST_WIDTH)
         title = Text(progress.name or "run", style="bold")
         identity = _identity(progress)
         for text in (title, identity):  # a longer one would widen the panel

@@ -25,12 +25,12 @@ json_option: Callable[[Any], Any] = click.option(
 
 def print_json(document: object) -> None:
     """One JSON document; numbers that JSON cannot carry (NaN, infinity) become null."""
-    click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False, allow_nan=False))
+    click.echo(_dumps(document, indent=2))
 
 
 def json_line(document: object) -> str:
     """One line of JSON Lines."""
-    return json.dumps(_plain(document), ensure_ascii=False, allow_nan=False, default=str)
+    return _dumps(document)
 
 
 def console(*, err: bool = False) -> Console:
@@ -59,6 +59,14 @@ def shown_path(path: Path | str) -> str:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
         return str(path)
+
+
+def _dumps(document: object, indent: int | None = None) -> str:
+    """Readable where stdout can carry every character, escaped where it cannot."""
+    is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(
+        _plain(document), indent=indent, ensure_ascii=not is_utf8, allow_nan=False, default=str
+    )
 
 
 def _plain(value: object) -> object:

@@ -73,6 +73,16 @@ def test_an_evaluation_shows_the_selection_metric(display, script):
     assert "checkpoint none yet   valid at step 40 mean/macro_f1 0.700" in panel(display)[3]
 
 
+@pytest.mark.parametrize("width", [2, 19])
+def test_a_tiny_terminal_is_no_error(width, script):
+    console = Console(width=width, file=io.StringIO())
+    display = LiveDisplay(console, FakeClock())
+    display.planned(plan("x" * 63))
+    display.report(script.report(Phase.TRAIN, step=1, max_steps=9))
+    console.print(display.render())
+    assert "╭" in console.file.getvalue()
+
+
 @pytest.mark.parametrize("width", [40, 80, 120, 300])
 def test_lines_leave_room_for_the_echo_of_ctrl_c(display, script, width):
     console = Console(width=width, file=io.StringIO())

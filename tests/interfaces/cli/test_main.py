@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -166,6 +167,17 @@ def test_a_usage_error_beside_json_is_one_document():
     document = json.loads(done.stdout)
     assert document["error"]["kind"] == "Usage"
     assert "SPEC" in document["error"]["message"]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_few_characters_is_no_error(publish, encoding):
+    publish("sentiment")
+    environment = dict(os.environ, PYTHONIOENCODING=encoding)
+    words = [sys.executable, "-m", "orchestrator.interfaces.cli.main", "models"]
+    done = subprocess.run(words, capture_output=True, env=environment, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"sentiment@1" in done.stdout
+    assert b"\\u2013" in done.stdout  # the dash of a model without figures
 
 
 def test_a_reader_that_goes_away_is_no_error():
