@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from orchestrator.interfaces.cli.options import set_option, spec_argument
-from orchestrator.interfaces.cli.output import console, json_option, print_json, say
+from orchestrator.interfaces.cli.output import console, json_option, print_json, say, style
 
 if TYPE_CHECKING:
     pass
@@ -82,4 +82,4 @@ def preview(
     if tokenizer is None:
         say("The base model has no tokenizer.json, so its tokens cannot be shown here.")
     for warning in facts.warnings:
-        say(f"{click.style('warning:', fg='yellow')} {warning}")
+        say(f"{style('warning:', fg='yellow')} {warning}")

@@ -48,15 +48,15 @@ def _show(check: Check) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    mark, style = _MARKS[check.status]
+    mark, colour = _MARKS[check.status]
     row = Table.grid(padding=(0, 1, 0, 0))
     row.add_column(width=1)
     row.add_column(width=13, no_wrap=True)
     row.add_column(overflow="fold")
-    row.add_row(Text(mark, style=style), check.name, Text(check.detail))
+    row.add_row(Text(mark, style=colour), check.name, Text(check.detail))
     console().print(row)
     if check.remedy is not None:  # not wrapped: a command must stay one to copy
-        click.echo(" " * 16 + click.style(f"→ {check.remedy}", fg=style))
+        click.echo(" " * 16 + style(f"→ {check.remedy}", fg=colour))
 
 
 def _show_settings(settings: Sequence[DescribedSetting]) -> None:

@@ -24,7 +24,7 @@ from orchestrator.errors import (
 )
 from orchestrator.interfaces.cli import failures, figures
 from orchestrator.interfaces.cli.options import command_line
-from orchestrator.interfaces.cli.output import console, say, shown_path
+from orchestrator.interfaces.cli.output import console, say, shown_path, style
 from orchestrator.records import JobState, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -162,9 +162,9 @@ def _store_to_name(outcome: Outcome) -> str | None:
 def _tell_failure(outcome: Outcome, request: Request) -> None:
     message = outcome.message or "the job did not say why"
     where = f", rank {outcome.rank}" if outcome.rank is not None else ""
-    say(f"{click.style('failed', fg='red', bold=True)} ({outcome.reason}{where}): {message}")
+    say(f"{style('failed', fg='red', bold=True)} ({outcome.reason}{where}): {message}")
     if outcome.hint:
-        say(f"  {click.style('hint:', dim=True)} {outcome.hint}")
+        say(f"  {style('hint:', dim=True)} {outcome.hint}")
     if outcome.checkpoint_step is not None:
         say(f"The checkpoint of step {outcome.checkpoint_step} is kept. To go on from it:")
         say(f"  {request.again}")

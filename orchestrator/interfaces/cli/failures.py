@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem
-from orchestrator.interfaces.cli.output import print_json, say, shown_path
+from orchestrator.interfaces.cli.output import print_json, say, shown_path, style
 
 INTERRUPTED = 130  # 128 + SIGINT, what a shell reports for Ctrl-C
 DEFECT = "This is a defect of the orchestrator, not of your input: please report the lines above."
@@ -113,15 +113,15 @@ def _problem_line(problem: Problem) -> str:
     where = ""
     if problem.file:
         line = f":{problem.line}" if problem.line else ""
-        where = click.style(f"{shown_path(problem.file)}{line}:", bold=True) + " "
-    field = click.style(f"{problem.path}:", fg="cyan") + " " if problem.path else ""
+        where = style(f"{shown_path(problem.file)}{line}:", bold=True) + " "
+    field = style(f"{problem.path}:", fg="cyan") + " " if problem.path else ""
     hint = _dim(f" ({problem.hint})") if problem.hint else ""
     return f"{where}{field}{problem.message}{hint}"
 
 
 def _red(text: str) -> str:
-    return click.style(text, fg="red", bold=True)
+    return style(text, fg="red", bold=True)
 
 
 def _dim(text: str) -> str:
-    return click.style(text, dim=True)
+    return style(text, dim=True)

@@ -10,7 +10,7 @@ import click
 
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.options import store_option
-from orchestrator.interfaces.cli.output import console, json_option, print_json, shown_path
+from orchestrator.interfaces.cli.output import console, json_option, print_json, shown_path, style
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.cli.published import Summary
@@ -132,7 +132,7 @@ def verify(ref: str, store: str | None, as_json: bool) -> int:
         print_json({"model": version.ref, "url": version.url, "ok": not issues, "issues": told})
     elif issues:
         for issue in issues:
-            click.echo(f"{click.style(issue.kind, fg='red')}  {issue.path}")
+            click.echo(f"{style(issue.kind, fg='red')}  {issue.path}")
         click.echo(f"{version.ref} is damaged; train it again or restore {version.url}", err=True)
     else:
         size = figures.size(version.size_bytes)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,10 +46,13 @@ def say(text: str) -> None:
     click.echo(text, err=True)
 
 
+def style(text: str, **how: Any) -> str:
+    """Coloured text, which stays plain under NO_COLOR (click takes it out where no terminal is)."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **how)
+
+
 def can_draw(stream: Any = None) -> bool:
     """Whether a live display can be drawn there: a terminal that moves its cursor."""
-    import os
-
     stream = sys.stderr if stream is None else stream
     return bool(stream.isatty()) and os.environ.get("TERM", "") not in ("", "dumb")
 

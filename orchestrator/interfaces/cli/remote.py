@@ -6,11 +6,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from orchestrator.errors import InvalidInput
 from orchestrator.interfaces.cli.options import store_location
-from orchestrator.interfaces.cli.output import say
+from orchestrator.interfaces.cli.output import say, style
 
 if TYPE_CHECKING:
     from orchestrator.inspect.files import Fetch
@@ -27,7 +25,7 @@ def settings_for(store: str | None = None) -> Settings:
     location = None if store is None else store_location(store)
     settings = load_settings({"store": location})
     for warning in settings.warnings:
-        say(f"{click.style('warning:', fg='yellow')} {warning}")
+        say(f"{style('warning:', fg='yellow')} {warning}")
     os.environ.update(settings.store_environment())
     configure_logging(settings.log_level, settings.log_format)
     return settings

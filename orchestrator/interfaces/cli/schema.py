@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.interfaces.cli.files import write_file
+from orchestrator.interfaces.cli.output import json_option, print_json
 
 
 @click.command()
@@ -16,7 +17,8 @@ from orchestrator.interfaces.cli.files import write_file
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write it to this file instead of stdout.",
 )
-def schema(output: Path | None) -> None:
+@json_option
+def schema(output: Path | None, as_json: bool) -> None:
     """Print the JSON Schema of specs.
 
     An editor that knows it completes and checks specs while they are written.
@@ -25,5 +27,7 @@ def schema(output: Path | None) -> None:
 
     if output is None:
         click.echo(schema_text(), nl=False)
-    else:
-        write_file(output, schema_text())
+        return
+    write_file(output, schema_text())
+    if as_json:
+        print_json({"file": str(output)})

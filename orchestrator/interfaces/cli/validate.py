@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from orchestrator.interfaces.cli.options import set_option, spec_argument
-from orchestrator.interfaces.cli.output import json_option, print_json, shown_path
+from orchestrator.interfaces.cli.output import json_option, print_json, shown_path, style
 
 
 @click.command()
@@ -39,5 +39,5 @@ def validate(spec: Path, sets: tuple[str, ...], no_data: bool, as_json: bool) ->
         )
         return
     for warning in warnings:
-        click.echo(f"{click.style('warning:', fg='yellow')} {warning}", err=True)
+        click.echo(f"{style('warning:', fg='yellow')} {warning}", err=True)
     click.echo(f"{shown_path(spec)}: valid ({found.kind} {found.metadata.name})")

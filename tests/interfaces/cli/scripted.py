@@ -73,58 +73,65 @@ def plan(
         "warnings": (),
         "choices": (),
         "spec": _resolved(name, metric),
-        "splits": (
-            SplitPlan(
-                domain="camera",
-                split="train",
-                num_rows=294,
-                class_counts={"negative": 76, "positive": 218},
-                held_out=False,
-                truncated_share=0.0068,
-            ),
-        ),
+        "splits": (CAMERA,),
         "trainable_parameters": 22_713_986,
         "total_parameters": 22_713_986,
         "memory": _memory(),
-        "steps": StepPlan(
-            train_rows=294,
-            per_epoch=60,
-            total=steps,
-            warmup=7,
-            epochs=2.0,
-            accumulation=1,
-            tokens_per_row=24.4,
-            tokens_per_step=781,
-            tokens=93_720,
-            tokens_measured=True,
-            evaluations=2,
-        ),
-        "time": TimePlan(
-            start_seconds=40.0,
-            before_seconds=3.0,
-            train_seconds=120.0,
-            valid_seconds=2.0,
-            checkpoint_seconds=1.0,
-            test_seconds=6.0,
-            publish_seconds=3.0,
-            total_seconds=175.0,
-            step_seconds=1.0,
-            samples_per_second=32.0,
-            basis="measured on this machine",
-        ),
+        "steps": _steps(steps),
+        "time": TIME,
         "checkpoint": CheckpointPlan(
             size_bytes=272_600_000, count=6, stall_seconds=0.4, upload_seconds=1.2
         ),
-        "disk": DiskPlan(
-            scratch_bytes=545_000_000,
-            model_bytes=91_600_000,
-            checkpoints_bytes=636_800_000,
-            store_is_local=True,
-            needed_bytes=1_273_400_000,
-            free_bytes=79_200_000_000,
-        ),
+        "disk": DISK,
     }
     return Plan.model_construct(**(fields | changes))
+
+
+CAMERA = SplitPlan(
+    domain="camera",
+    split="train",
+    num_rows=294,
+    class_counts={"negative": 76, "positive": 218},
+    held_out=False,
+    truncated_share=0.0068,
+)
+TIME = TimePlan(
+    start_seconds=40.0,
+    before_seconds=3.0,
+    train_seconds=120.0,
+    valid_seconds=2.0,
+    checkpoint_seconds=1.0,
+    test_seconds=6.0,
+    publish_seconds=3.0,
+    total_seconds=175.0,
+    step_seconds=1.0,
+    samples_per_second=32.0,
+    basis="measured on this machine",
+)
+DISK = DiskPlan(
+    scratch_bytes=545_000_000,
+    model_bytes=91_600_000,
+    checkpoints_bytes=636_800_000,
+    store_is_local=True,
+    needed_bytes=1_273_400_000,
+    free_bytes=79_200_000_000,
+)
+
+
+def _steps(total: int) -> StepPlan:
+    return StepPlan(
+        train_rows=294,
+        per_epoch=60,
+        total=total,
+        warmup=7,
+        epochs=2.0,
+        accumulation=1,
+        tokens_per_row=24.4,
+        tokens_per_step=781,
+        tokens=93_720,
+        tokens_measured=True,
+        evaluations=2,
+    )
 
 
 def _resolved(name: str, metric: str) -> FineTune:

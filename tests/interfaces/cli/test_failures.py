@@ -112,3 +112,10 @@ def test_the_document_of_wrong_input_has_every_problem():
 def test_documents_of_other_errors(error, kind, message):
     document = failures.error_document(error)
     assert (document["kind"], document["message"], document["problems"]) == (kind, message, [])
+
+
+@pytest.mark.parametrize(("value", "is_plain"), [("1", True), ("", False)])
+def test_no_color_is_respected_in_a_terminal(orchestrator, monkeypatch, value, is_plain):
+    monkeypatch.setenv("NO_COLOR", value)
+    done = orchestrator("validate", "absent.yaml", color=True)  # as in a terminal
+    assert ("\x1b[" not in done.stderr) is is_plain

@@ -13,3 +13,8 @@ def test_the_schema_goes_to_a_file(orchestrator, work):
     done = orchestrator("schema", "-o", "spec.schema.json")
     assert (done.exit_code, done.stdout) == (0, "")
     assert (work / "spec.schema.json").read_text() == orchestrator("schema").stdout
+
+
+def test_beside_json_a_written_schema_names_its_file(orchestrator):
+    assert json.loads(orchestrator("schema", "-o", "s.json", "--json").stdout) == {"file": "s.json"}
+    assert json.loads(orchestrator("schema", "--json").stdout)["title"] == "FineTune"
