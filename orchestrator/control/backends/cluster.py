@@ -53,6 +53,9 @@ _QUIET = {
     "RAY_memory_monitor_refresh_ms": "1000",
     "METRICS_RECORD_INTERVAL_S": "3600",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # Helper processes of Ray Train that a single node has no use for.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
 }
 
 # On a busy machine interpreters take their time; `wait_ready` has the last word on how long.
