@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator import __version__
-from orchestrator.interfaces.cli.output import console, json_option, print_json
+from orchestrator.interfaces.cli.output import console, json_option, print_json, style
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.cli.machine import Check
