@@ -20,7 +20,12 @@ from orchestrator.errors import (
     Problem,
     UserError,
 )
-from orchestrator.inspect.model import TOKENIZER_FILES, ModelFacts, inspect_model
+from orchestrator.inspect.model import (
+    TOKENIZER_FILES,
+    ModelFacts,
+    inspect_model,
+    model_problems,
+)
 from orchestrator.inspect.model_hub import (
     HubApi,
     HubUnreachable,
@@ -30,7 +35,7 @@ from orchestrator.inspect.model_hub import (
     pin_revision,
 )
 from orchestrator.inspect.safetensors import BASE
-from orchestrator.specs import ModelSpec
+from orchestrator.specs import FineTuneSpec, ModelSpec
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.paths import local_path
 from orchestrator.storage.cache import local_copy
@@ -87,17 +92,18 @@ def resolve_base(model: ModelSpec, places: BasePlaces) -> Base:
             return Base("store", model, _copied(model.base, places))
 
 
-def describe_base(base: Base, *, api: HubApi | None = None) -> ModelFacts:
-    """Facts about a resolved base; of a hub model that is not here, without its weights."""
-    if base.path is None:
-        return inspect_hub_model(_repository(base), base.pinned.revision, api=api)
-    facts = inspect_model(base.path)
-    if base.kind != "hub" or base.pinned.revision is None:
-        return facts
-    # Downloaded or not, a hub model is the same one.
-    return facts.model_copy(
-        update={"digest": base.pinned.revision, "revision": base.pinned.revision}
-    )
+def describe_base(
+    base: Base, spec: FineTuneSpec | None = None, *, api: HubApi | None = None
+) -> ModelFacts:
+    """Facts about a resolved base; of a hub model that is not here, without its weights.
+
+    Raises InvalidInput where it is no whole model, or cannot do what `spec` asks of it.
+    """
+    facts = _facts(base, api)
+    problems = model_problems(facts, spec) if spec is not None else ()
+    if problems:
+        raise InvalidInput(problems)
+    return facts
 
 
 def fetch_base(base: Base) -> Path:
@@ -125,6 +131,18 @@ def base_tokenizer(base: Base, *, api: HubApi | None = None) -> Path | None:
             return Path((api or hub_api()).hf_hub_download(repo, TOKENIZER, revision=revision))
         except EntryNotFoundError:
             return None
+
+
+def _facts(base: Base, api: HubApi | None) -> ModelFacts:
+    if base.path is None:
+        return inspect_hub_model(_repository(base), base.pinned.revision, api=api)
+    facts = inspect_model(base.path)
+    if base.kind != "hub" or base.pinned.revision is None:
+        return facts
+    # Downloaded or not, a hub model is the same one.
+    return facts.model_copy(
+        update={"digest": base.pinned.revision, "revision": base.pinned.revision}
+    )
 
 
 def _named(base: str, revision: str | None = None) -> ModelSpec:

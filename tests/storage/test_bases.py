@@ -21,6 +21,7 @@ from orchestrator.storage.objectstore import ObjectStore, open_store
 from orchestrator.storage.registry import ModelRegistry
 from tests.inspect.fake_hub import COMMIT, FakeHub
 from tests.inspect.model_folders import write_model
+from tests.inspect.test_model import spec
 
 
 @pytest.fixture
@@ -64,6 +65,17 @@ def test_a_vocabulary_alone_counts_no_tokens(places: BasePlaces, tmp_path: Path)
     (folder / "tokenizer.json").rename(folder / "vocab.txt")
 
     assert base_tokenizer(resolve_base(ModelSpec(base="tiny"), places)) is None
+
+
+def test_a_base_that_cannot_do_the_job(places: BasePlaces, tmp_path: Path) -> None:
+    write_model(tmp_path / "tiny")
+    base = resolve_base(ModelSpec(base="tiny"), places)
+
+    with pytest.raises(
+        InvalidInput, match=r"training\.max_length: the base reads at most 12 tokens"
+    ):
+        describe_base(base, spec(training={"max_length": 64}))
+    assert describe_base(base, spec(training={"max_length": 12})).num_layers == 2
 
 
 def test_absent_folder(places: BasePlaces) -> None:

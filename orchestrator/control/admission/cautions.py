@@ -32,13 +32,13 @@ def data_cautions(
             )
     if spec.selection.last:
         return
-    for domain in _deciding_domains(spec):
-        rows = total_rows(data, "valid", [domain])
-        if rows < FEW_VALID_ROWS:
-            yield (
-                f"only {rows} valid rows of {domain} decide which weights are published: raise "
-                "data.valid_fraction, or give it a larger valid split"
-            )
+    deciding = _deciding_domains(spec)
+    rows = total_rows(data, "valid", deciding)
+    if rows < FEW_VALID_ROWS:
+        yield (
+            f"only {rows} valid rows ({', '.join(deciding)}) decide which weights are published: "
+            "raise data.valid_fraction, or give a larger valid split"
+        )
 
 
 def engine_cautions(spec: FineTuneSpec, hardware: HardwareFacts) -> Iterator[str]:

@@ -22,7 +22,7 @@ MOMENTS = 2 * FP32  # AdamW's two, always fp32
 BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
 LIVE_ELEMENTS = 1_000_000_000  # stage3_max_live_parameters: gathered weights below it are kept
 
-PROCESS_BYTES = 700_000_000  # measured: interpreter, torch, transformers, deepspeed, ray; first use
+PROCESS_BYTES = 750_000_000  # measured: interpreter, torch, transformers, deepspeed, ray; first use
 GPU_CONTEXT_BYTES = 800_000_000  # CUDA context, cuBLAS and NCCL work space
 RUNTIME_BYTES = 2_200_000_000  # measured: Ray's servers, six actors, the driver, the orchestrator
 CPU_HEAP_SLACK = 1.4  # measured: freed activations the allocator does not give back

@@ -31,5 +31,6 @@ def trained_model(facts: ModelFacts, method: MethodSpec, num_labels: int) -> Tra
     if method.all_layers:
         return TrainedModel(facts, total, head, 0)
     assert method.num_layers is not None
+    assert method.num_layers <= facts.num_layers, "`model_problems` has refused more"
     frozen = facts.parameters.embeddings + sum(facts.parameters.layers[: method.num_layers])
     return TrainedModel(facts, total, total - frozen, facts.num_layers - method.num_layers)

@@ -78,7 +78,7 @@ def look(source: Path, sets: Sequence[str], settings: Settings, *, probe_store: 
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     with located(loaded.positions):
         base = resolve_base(loaded.spec.spec.model, places)
-        model = describe_base(base)
+        model = describe_base(base, loaded.spec.spec)
         tokens = _tokens(loaded, base, fetch)
     # 4. The plan.
     inputs = PlanInputs(
@@ -120,7 +120,8 @@ def _base_problems(source: Path, sets: Sequence[str], settings: Settings) -> tup
     places = BasePlaces(document.base_dir, settings.cache_dir)
     try:
         with located(document.positions):
-            describe_base(resolve_base(document.usable.spec.model, places))
+            base = resolve_base(document.usable.spec.model, places)
+            describe_base(base, document.usable.spec)
     except InvalidInput as error:
         return error.problems
     except OrchestratorError:

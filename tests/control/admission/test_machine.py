@@ -105,7 +105,7 @@ def test_a_grant_that_is_too_small() -> None:
     (reason,) = reasons({}, case(), {"memory_gb_per_worker": 0.5})
 
     assert reason.path == "resources.memory_gb_per_worker"
-    assert reason.message == "a worker needs 0.7 GB, the spec grants it 0.5 GB"
+    assert reason.message == "a worker needs 0.8 GB, the spec grants it 0.5 GB"
     assert reason.change == "write resources.memory_gb_per_worker: 0.8"
 
 

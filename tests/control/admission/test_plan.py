@@ -244,10 +244,10 @@ def test_too_few_rows_decide() -> None:
         split("camera", "test", 10),
     )
     (found,) = warnings(data=few)
-    assert found.startswith("only 20 valid rows of camera decide")
+    assert found.startswith("only 20 valid rows (camera) decide")
 
     (found,) = warnings(spec(selection={"metric": "movie/accuracy"}), data=few)
-    assert found.startswith("only 10 valid rows of movie decide")
+    assert found.startswith("only 10 valid rows (movie) decide")
 
     assert warnings(spec(selection={"last": True}), data=few) == ()
 
@@ -261,7 +261,7 @@ def test_a_busy_machine() -> None:
     (found,) = warnings(hardware=machine(available_memory_bytes=GB))
 
     assert found == (
-        "the job needs 2.9 GB of memory, and other processes leave only 1.0 GB free now"
+        "the job needs 3.0 GB of memory, and other processes leave only 1.0 GB free now"
     )
 
 
