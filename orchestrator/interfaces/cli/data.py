@@ -46,7 +46,7 @@ def preview(
     rows: int,
     as_json: bool,
 ) -> None:
-    """Show rows with their tokens and labels, and figures of every split.
+    """Show rows with their tokens, and figures of each split.
 
     Tokens are shown after truncation, with the special ones. The figures are of each split that the
     job reads; a split marked * is held out of train by `data.valid_fraction`.

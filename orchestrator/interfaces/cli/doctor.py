@@ -28,9 +28,11 @@ def doctor(as_json: bool) -> int:
     """
     from orchestrator.interfaces.cli import machine
     from orchestrator.settings import load_settings
+    from orchestrator.telemetry.logs import configure_logging
 
     settings = load_settings()
     os.environ.update(settings.store_environment())
+    configure_logging("ERROR", settings.log_format)  # the checks tell what warnings would
     described = list(settings.described())
     found: list[Check] = []
     if as_json:

@@ -123,7 +123,10 @@ def pull(ref: str, folder: Path, store: str | None, as_json: bool) -> None:
 @store_option
 @json_option
 def verify(ref: str, store: str | None, as_json: bool) -> int:
-    """Hash every file of a version again; exits with 1 when it is damaged."""
+    """Hash every file of a version again.
+
+    Exits with 1 when it is damaged.
+    """
     registry, _ = _registry(store)
     version = registry.resolve(ref)
     issues = registry.verify(version)
@@ -147,7 +150,7 @@ def verify(ref: str, store: str | None, as_json: bool) -> int:
 @store_option
 @json_option
 def alias(ref: str, alias: str, remove: bool, store: str | None, as_json: bool) -> None:
-    """Give a version another name, or with --remove take one away.
+    """Give a version another name, or take one away.
 
     `models alias sentiment@3 production` makes `sentiment@production` stand for version 3; `latest`
     always stands for the newest.
