@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,17 @@ class Problem:
 class OrchestratorError(Exception):
     """Base of all errors that are meant for a reader."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def before_the_start(self) -> Self:
+        """The same error, where nothing had started yet: the exit code is that of bad input."""
+        self.exit_code = UserError.exit_code
+        return self
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -46,7 +51,7 @@ class OrchestratorError(Exception):
 class UserError(OrchestratorError):
     """The request is wrong and can be known to be wrong before anything starts."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
 
 class InvalidInput(UserError):
@@ -101,7 +106,7 @@ class StoreUnavailable(StoreError):
 class StoreDenied(StoreError, UserError):
     """Credentials are missing or wrong, or the location may not be written."""
 
-    exit_code: ClassVar[int] = 2
+    exit_code: int = 2
 
 
 class StoreFull(StoreError):

@@ -21,9 +21,15 @@ from tokenizers.models import WordLevel
 from orchestrator import server
 from orchestrator.control.backends.base import LaunchRequest, Observation
 from orchestrator.control.backends.fake import FakeBackend, Script
-from orchestrator.control.controller import follow
+from orchestrator.control.controller import follow, look
 from orchestrator.control.controller.locks import hold, lock_key
-from orchestrator.errors import AlreadyRunning, InvalidInput, PlanRefused, StoreError
+from orchestrator.errors import (
+    AlreadyRunning,
+    InvalidInput,
+    PlanRefused,
+    StoreError,
+    StoreUnavailable,
+)
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, Report
 from orchestrator.server import Plan, StopSignal
 from orchestrator.settings import Settings, load_settings
@@ -302,9 +308,24 @@ def test_a_live_run_is_refused(place: Place) -> None:
 
 def test_a_store_that_cannot_be_used_is_told_before_the_start(place: Place) -> None:
     (place.folder / "models").write_text("a file")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError) as caught:
         place.run()
+    assert caught.value.exit_code == 2
     assert place.backends == []
+
+
+def test_a_store_that_is_away_is_bad_input_before_the_start(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "")  # so that what `run` sets is taken back
+    place.settings = place.settings.model_copy(update={"store_endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(StoreUnavailable) as caught:
+        place.run("output.store=s3://bucket/models")
+    assert caught.value.exit_code == 2
+    assert caught.value.message.startswith("s3://bucket/models: the store cannot be reached")
 
 
 def test_the_setting_names_the_store_of_specs_that_name_none(place: Place) -> None:

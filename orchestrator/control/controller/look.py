@@ -6,6 +6,7 @@ but copies of remote files in the cache, and for a run one probe object in the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
-from orchestrator.errors import InvalidInput, OrchestratorError, Problem
+from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.data import Fetch, SplitKey, read_tables
 from orchestrator.inspect.hardware import inspect_hardware
 from orchestrator.inspect.tokens import TokenFacts, token_facts
@@ -73,7 +74,7 @@ def look(source: Path, sets: Sequence[str], settings: Settings, *, probe_store: 
     # 2. The store.
     store = store_of(loaded, settings, PATIENCE_SECONDS)
     if probe_store:
-        store.probe_writable()
+        _probe(store)
     # 3. The base, and the texts as it will see them.
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     with located(loaded.positions):
@@ -100,6 +101,14 @@ def store_of(loaded: LoadedSpec, settings: Settings, retry_seconds: float) -> Ob
     written = loaded.spec.spec.output.store
     local = local_path(written, loaded.base_dir) if written else None
     return open_store(str(local or written or settings.store), retry_seconds=retry_seconds)
+
+
+def _probe(store: ObjectStore) -> None:
+    try:
+        store.probe_writable()
+    except StoreError as error:
+        error.message = re.sub(r"/\.probe/[0-9a-f]+", "", error.message)
+        raise error.before_the_start() from None
 
 
 def _tokens(loaded: LoadedSpec, base: Base, fetch: Fetch) -> dict[SplitKey, TokenFacts] | None:

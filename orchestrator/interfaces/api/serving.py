@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from types import TracebackType
@@ -9,7 +10,7 @@ from types import TracebackType
 import uvicorn
 from fastapi import FastAPI
 
-from orchestrator.errors import LaunchFailed
+from orchestrator.errors import SettingsError
 
 STOP_SECONDS = 5.0
 
@@ -18,14 +19,15 @@ class ApiServer:
     """Use as a context manager; `url` is valid from the beginning."""
 
     def __init__(self, app: FastAPI, host: str) -> None:
-        """Binds at once. Raises LaunchFailed where the address cannot be bound."""
+        """Binds at once. Raises SettingsError where the address cannot be bound."""
         try:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             self._socket = socket.create_server((host, 0), family=family, backlog=128)
         except OSError as error:
-            raise LaunchFailed(
-                f"the receiver of reports cannot listen on {host}: {error.strerror or error}",
-                hint="set report_host to an address of this machine, e.g. 127.0.0.1",
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise SettingsError(
+                f"report_host: cannot listen on {host}: {reason}",
+                hint="set ORCHESTRATOR_REPORT_HOST to an address of this machine, e.g. 127.0.0.1",
             ) from None
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"

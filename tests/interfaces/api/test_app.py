@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from orchestrator.control.controller.inbox import AttemptInbox, Inboxes
-from orchestrator.errors import LaunchFailed
+from orchestrator.errors import SettingsError
 from orchestrator.interfaces.api.app import REPORTS_PATH, create_app
 from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import Action, Phase
@@ -112,5 +112,5 @@ def test_the_token_ends_with_the_attempt(
 
 
 def test_an_address_of_another_machine_cannot_be_bound() -> None:
-    with pytest.raises(LaunchFailed, match=r"cannot listen on 203\.0\.113\.1"):
+    with pytest.raises(SettingsError, match=r"cannot listen on 203\.0\.113\.1"):
         ApiServer(create_app(Inboxes()), "203.0.113.1")
