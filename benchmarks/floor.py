@@ -1,8 +1,8 @@
 """Fine-tuning against its floor: `python -m benchmarks.floor SPEC [--model name@N --store URL]`.
 
 The baseline is a logistic regression on the frozen base's embeddings (mean of the last hidden
-states, normalized), trained on the very rows the spec trains on. Printed by domain: test accuracy of
-the baseline and, where a published model is named, of the model, from its metrics.json.
+states, normalized), trained on the very rows the spec trains on. Printed by domain: the accuracy on
+test of the baseline and, where a published model is named, of the model, from its metrics.json.
 """
 
 from __future__ import annotations

@@ -53,10 +53,11 @@ class Reporter:
     def update(self, **state: Any) -> None:
         """Changes what the next Report says; fields as in `Report`."""
         with self._lock:
-            message_waiting = self._state.get("message") if "message" not in state else None
+            if self._dirty:  # what was not sent yet is not lost to what comes after it
+                unsent = self._state.get("metrics", {})
+                state = {**state, "metrics": {**unsent, **state.get("metrics", {})}}
+                state.setdefault("message", self._state.get("message"))
             self._state.update(state)
-            if message_waiting:
-                self._state["message"] = message_waiting
             self._dirty = True
         if "phase" in state or "message" in state:
             self._wake.set()
