@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import psutil
-
 from orchestrator.control.backends.base import (
     WORKER_MODULE,
     AttemptHandle,
@@ -20,6 +18,7 @@ from orchestrator.control.backends.base import (
 from orchestrator.control.backends.cluster import ClusterSize, EmbeddedCluster
 from orchestrator.control.backends.rayjobs import RayJobs
 from orchestrator.errors import LaunchFailed
+from orchestrator.inspect.hardware import inspect_hardware
 
 START_TIMEOUT_SECONDS = 300.0
 MAX_LOG_BYTES = 5_000_000
@@ -69,15 +68,14 @@ class LocalBackend:
         return self._cluster
 
     def capacity(self) -> Capacity:
-        cpus = len(psutil.Process().cpu_affinity() or ()) or psutil.cpu_count() or 1
-        gpus = self._size.num_gpus if self._cluster else 0
-        return Capacity(cpus=cpus, gpus=gpus, memory_bytes=psutil.virtual_memory().available)
+        found = inspect_hardware(self._root)
+        return Capacity(found.cpus, len(found.gpus), found.available_memory_bytes)
 
     def prepare(self, *, num_cpus: int, num_gpus: int = 0) -> None:
         """Begins to start Ray and returns at once, so that other work can go on meanwhile."""
         if self._cluster is None:
-            self._size = ClusterSize(num_cpus=num_cpus, num_gpus=num_gpus)
-            self._cluster = EmbeddedCluster.spawn(self._root, self._size)
+            size = ClusterSize(num_cpus=num_cpus, num_gpus=num_gpus)
+            self._cluster = EmbeddedCluster.spawn(self._root, size)
 
     def launch(self, request: LaunchRequest) -> AttemptHandle:
         self.prepare(
