@@ -23,9 +23,8 @@ from statistics import median
 from typing import Any
 
 from orchestrator import server
-from orchestrator.records import Identity, Launch
+from orchestrator.records import Launch
 from orchestrator.settings import load_settings
-from orchestrator.specs.loading import load_spec
 from orchestrator.storage.bases import BasePlaces, fetch_base, resolve_base
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
@@ -94,16 +93,15 @@ def under_torchrun(steps: int, folder: Path) -> Measured:
 def bare_launch(steps: int, folder: Path) -> Launch:
     """What the controller would hand to the worker, without a controller."""
     settings = load_settings()
-    loaded = load_spec(SPEC, sets=overrides(steps, folder / "store"))
-    plan = server.plan(loaded, settings=settings)
+    plan = server.plan(SPEC, overrides(steps, folder / "store"), settings=settings)
     base = resolve_base(plan.spec.spec.model, BasePlaces(loaded.base_dir, settings.cache_dir, None))
     store = CheckpointStore(open_store(str(folder / "store")), JOB)
     return Launch(
         job=JOB,
         attempt=store.claim_attempt({}),
         spec=plan.spec,
-        written=loaded.text,
-        identity=Identity.model_validate(plan.identity.model_dump()),
+        written=SPEC.read_text(),
+        identity=plan.identity,
         store=str(folder / "store"),
         base_path=str(fetch_base(base)),
         cache=str(folder / "cache"),
