@@ -94,7 +94,7 @@ def bare_launch(steps: int, folder: Path) -> Launch:
     """What the controller would hand to the worker, without a controller."""
     settings = load_settings()
     plan = server.plan(SPEC, overrides(steps, folder / "store"), settings=settings)
-    base = resolve_base(plan.spec.spec.model, BasePlaces(loaded.base_dir, settings.cache_dir, None))
+    base = resolve_base(plan.spec.spec.model, BasePlaces(SPEC.parent, settings.cache_dir, None))
     store = CheckpointStore(open_store(str(folder / "store")), JOB)
     return Launch(
         job=JOB,
