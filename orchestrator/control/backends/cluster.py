@@ -100,6 +100,7 @@ class EmbeddedCluster:
         self.cluster_id = cluster_id
         self.token = token
         self.folder = root / _folder_name(cluster_id)
+        self.address: ClusterAddress | None = None  # once it is ready
         self._warden = warden
         self._errors = errors
         self._spawned_at = time.monotonic()
@@ -154,7 +155,10 @@ class EmbeddedCluster:
                 if not line:
                     break
                 told = json.loads(line)
-                return ClusterAddress(told["address"], told["dashboard_url"], told["seconds"])
+                self.address = ClusterAddress(
+                    told["address"], told["dashboard_url"], told["seconds"]
+                )
+                return self.address
         late = time.monotonic() >= deadline
         what = f"did not come up in {timeout_seconds:.0f} s" if late else "ended while starting"
         if not late:

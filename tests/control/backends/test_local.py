@@ -78,15 +78,13 @@ def test_the_cluster_is_private(local_backend: LocalBackend, tmp_path: Path) -> 
     }
     assert listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
     # 2. Without its token nobody gets in.
-    url = next(
-        f"http://127.0.0.1:{connection.laddr.port}"
-        for process in family(cluster.warden_pid)
-        if "dashboard.py" in " ".join(process.cmdline())
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    )
-    with httpx.Client(trust_env=False) as stranger:
-        assert stranger.get(f"{url}/api/jobs/").status_code in (401, 403, 404)
+    assert cluster.address is not None
+    jobs = f"{cluster.address.dashboard_url}/api/jobs/"
+    token = {"Authorization": f"Bearer {cluster.token}"}
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(jobs).status_code in (401, 403)
+        assert client.get(jobs, headers={"Authorization": "Bearer x"}).status_code in (401, 403)
+        assert client.get(jobs, headers=token).status_code == 200
     # 3. Its folder is out of reach of others, although Ray opens what lies in it to everybody.
     assert cluster.folder.parent.stat().st_mode & 0o777 == 0o700
 

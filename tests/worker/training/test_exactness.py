@@ -18,6 +18,8 @@ from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.tasks import task_for
 from tests.worker.tiny import launch, rows, write_base
 
+pytestmark = pytest.mark.timeout(900)
+
 # 52 rows in batches of 16: the fourth batch of an epoch holds 4 rows only.
 TRAINING: dict[str, Any] = {
     "max_steps": 6,

@@ -19,6 +19,8 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from tests.worker.tiny import launch, rows, write_base
 
+pytestmark = pytest.mark.timeout(1200)  # twenty trainings, on whatever the machine leaves
+
 NUM_STEPS = 15
 ENVIRONMENT = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
 CASES: dict[str, dict[str, Any]] = {
