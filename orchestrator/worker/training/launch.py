@@ -14,7 +14,10 @@ from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
 from orchestrator.records import JobState, Launch, Outcome, Reason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.training.failures import failure_outcome, record_failure
+
+logger = logging.getLogger(__name__)
 
 GROUP_START_TIMEOUT_SECONDS = "600"
 
@@ -26,6 +29,7 @@ def launch_on_ray(launch_json: str) -> int:
         The exit code: 0 for an Outcome that is not a failure, else 1.
     """
     launch = Launch.model_validate_json(launch_json)
+    configure_logging("INFO")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", GROUP_START_TIMEOUT_SECONDS)
     ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
     resources = launch.spec.spec.resources
@@ -66,12 +70,13 @@ def _lost_worker(launch: Launch, error: TrainingFailedError) -> Outcome:
     if not isinstance(error, WorkerGroupError):
         return failure_outcome(launch, error, rank=None)
     rank, failure = min(error.worker_failures.items())
+    logger.error("worker %d was lost: %s", rank, failure)  # Ray tells it in a page
     return Outcome(
         job=launch.job,
         attempt=launch.attempt,
         state=JobState.FAILED,
         reason=Reason.WORKER_LOST,
-        message=f"worker {rank} was lost: {str(failure).strip().splitlines()[-1]}",
+        message=f"the process of worker {rank} died: it was killed, or its machine was lost",
         hint="run the same command again: it goes on from the newest checkpoint",
         rank=rank,
     )
