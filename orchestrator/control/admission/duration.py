@@ -22,7 +22,7 @@ from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
 
-START_SECONDS = 45.0  # measured: Ray comes up, the gang forms and imports, base and data are read
+START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
 STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
 PUBLISH_SECONDS = 3.0
 EVERY_MINUTES = 20.0  # between checkpoints, where the spec says nothing
