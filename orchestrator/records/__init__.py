@@ -10,24 +10,50 @@ from orchestrator.records.attempt import (
 )
 from orchestrator.records.base import Record
 from orchestrator.records.event import Event
+from orchestrator.records.job import (
+    Attempt,
+    AttemptState,
+    Demand,
+    Goal,
+    Job,
+    JobDocuments,
+    Placed,
+    Wait,
+    WaitReason,
+)
+from orchestrator.records.queue import AccessToken, AuditEntry, Principal, Queue, Role
 from orchestrator.records.report import Action, Directive, Phase, Report
 from orchestrator.records.states import TRANSITIONS, JobState, Reason, may_follow
 
 __all__ = [
     "REPORT_TOKEN_VARIABLE",
     "TRANSITIONS",
+    "AccessToken",
     "Action",
+    "Attempt",
+    "AttemptState",
+    "AuditEntry",
     "CheckpointRef",
+    "Demand",
     "Directive",
     "Event",
+    "Goal",
     "Identity",
+    "Job",
+    "JobDocuments",
     "JobState",
     "Launch",
     "Outcome",
     "Phase",
+    "Placed",
+    "Principal",
+    "Queue",
     "Reason",
     "Record",
     "Report",
+    "Role",
     "SelectionOutcome",
+    "Wait",
+    "WaitReason",
     "may_follow",
 ]

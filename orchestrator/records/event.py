@@ -11,6 +11,7 @@ from orchestrator.records.states import JobState, Reason
 class Event(Record):
     """One thing that happened to a job."""
 
+    id: int | None = Field(default=None, description="Grows with every event; by the store.")
     time: float = Field(description="Seconds since the epoch.")
     job: str
     attempt: int | None = None

@@ -40,6 +40,16 @@ class Reason(StrEnum):
     LAUNCH_FAILED = "LaunchFailed"
     NO_OUTCOME = "NoOutcome"  # the attempt ended without saying how
     DIVERGED = "Diverged"  # the loss became NaN or infinite
+    HANG = "Hang"  # no step for longer than the job allows
+    NODE_LOST = "NodeLost"
+    PREEMPTED = "Preempted"  # gave way to a job of higher priority; costs no retry
+    RETRYING = "Retrying"  # an attempt failed; the next begins at `not_before`
+    CANCELLED = "Cancelled"
+    SUSPENDED = "Suspended"
+    RESUMED = "Resumed"
+    DEADLINE_EXCEEDED = "DeadlineExceeded"
+    DEPENDENCY_FAILED = "DependencyFailed"
+    VERSION_MISMATCH = "VersionMismatch"  # the cluster's worker package is not the server's
     UNKNOWN = "Unknown"
 
 

@@ -140,8 +140,32 @@ class ResourcesSpec(SpecModel):
 class SchedulingSpec(SpecModel):
     """How the job stands among others."""
 
-    priority: Literal["low", "normal", "high"] = Field(
-        default="normal", description="Order among waiting jobs."
+    queue: DnsLabel = Field(default="default", description="Where the job waits.")
+    priority: Literal["low", "normal", "high", "urgent"] = Field(
+        default="normal",
+        description="Order among waiting jobs; a higher one may preempt a lower one.",
+    )
+    after: tuple[str, ...] = Field(
+        default=(), description="Jobs, by id or name, that must have succeeded before this starts."
+    )
+    node_labels: dict[str, str] = Field(
+        default_factory=dict, description="Labels a node must have to be used."
+    )
+    pre_running_seconds: float | None = Field(
+        default=None, gt=0, description="Fails the job if it is not running by then; absent: never."
+    )
+    active_seconds: float | None = Field(
+        default=None, gt=0, description="Ends the job after running so long; absent: never."
+    )
+    hang_seconds: float | None = Field(
+        default=None,
+        gt=0,
+        description=(
+            "Restarts the gang when no step was taken for so long; absent: the operator's setting."
+        ),
+    )
+    ttl_seconds_after_finished: float | None = Field(
+        default=None, ge=0, description="Deletes the job's record so long after it ended."
     )
 
 
