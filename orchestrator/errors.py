@@ -91,6 +91,10 @@ class LaunchFailed(OrchestratorError):
     """A backend could not start an Attempt (Ray did not come up, a port is taken)."""
 
 
+class BackendUnavailable(OrchestratorError):
+    """A place where Attempts run cannot be asked now; what runs there goes on."""
+
+
 class IntegrityError(OrchestratorError):
     """Stored bytes are not the bytes their manifest promises."""
 

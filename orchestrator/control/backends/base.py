@@ -1,4 +1,4 @@
-"""What the controller asks of a place where Attempts run: capacity, launch, observe, stop.
+"""What the controller asks of a place where Attempts run: nodes, launch, observe, stop.
 
 A failed look at an Attempt is not a failed Attempt: `observe` answers UNKNOWN where it could not
 learn the truth, and never raises for it. One contract suite runs over every backend.
@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from orchestrator.records import Placed
 from orchestrator.records.ids import submission_id
 
 WORKER_MODULE = "orchestrator.worker.training.main"
@@ -26,6 +27,7 @@ class AttemptStatus(StrEnum):
     SUCCEEDED = "SUCCEEDED"  # its process ended with 0; whether it did its work is told elsewhere
     FAILED = "FAILED"
     STOPPED = "STOPPED"
+    ABSENT = "ABSENT"  # the backend was asked and knows no such Attempt
     UNKNOWN = "UNKNOWN"  # could not be looked up now
 
     @property
@@ -43,12 +45,16 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
-class Capacity:
-    """What a backend could give a gang that has it to itself."""
+class NodeInfo:
+    """One machine of a backend, and what gangs may hold of it altogether."""
 
+    name: str
     cpus: float
-    gpus: float
-    memory_bytes: int
+    gpus: int = 0
+    memory_bytes: int = 0
+    accelerator: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+    is_alive: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,11 @@ class LaunchRequest:
 
     job: str
     attempt: int
-    launch_path: str  # JSON file of a records.Launch, readable where the driver runs
+    launch_path: str  # JSON of a records.Launch: a file, or a URL of the object store
     workers: int = 1
     cpus_per_worker: int = 1
     gpus_per_worker: int = 0
+    placement: tuple[Placed, ...] = ()  # by the scheduler; empty: wherever there is room
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -82,7 +89,9 @@ class Backend(Protocol):
     @property
     def name(self) -> str: ...
 
-    def capacity(self) -> Capacity: ...
+    def nodes(self) -> tuple[NodeInfo, ...]:
+        """Every machine there is. Raises BackendUnavailable where it cannot be asked now."""
+        ...
 
     def launch(self, request: LaunchRequest) -> AttemptHandle:
         """Starts an Attempt; a second call for the same Attempt changes nothing.
