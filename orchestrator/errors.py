@@ -83,6 +83,14 @@ class SettingsError(UserError):
     """An operator's setting (environment or TOML) is wrong."""
 
 
+class Conflict(UserError):
+    """The request contradicts what is there: a key or a name is taken, a queue is in use."""
+
+
+class DatabaseUnavailable(OrchestratorError):
+    """The control plane's rows cannot be read or written now; trying again later may help."""
+
+
 class JobFailed(OrchestratorError):
     """The job started and did not succeed."""
 

@@ -22,7 +22,7 @@ from orchestrator.records.job import (
     WaitReason,
 )
 from orchestrator.records.queue import AccessToken, AuditEntry, Principal, Queue, Role
-from orchestrator.records.report import Action, Directive, Phase, Report
+from orchestrator.records.report import Action, Directive, Phase, Point, Report
 from orchestrator.records.states import TRANSITIONS, JobState, Reason, may_follow
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "Outcome",
     "Phase",
     "Placed",
+    "Point",
     "Principal",
     "Queue",
     "Reason",

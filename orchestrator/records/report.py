@@ -49,6 +49,14 @@ class Report(Record):
     message: str | None = Field(default=None, description="One line for a person.")
 
 
+class Point(Record):
+    """A point of an Attempt's live curves, from rank 0's Reports."""
+
+    step: int
+    time: float = Field(description="Seconds since the epoch on the worker's clock.")
+    metrics: dict[str, float]
+
+
 class Action(StrEnum):
     CONTINUE = "continue"
     SAVE_AND_STOP = "save_and_stop"

@@ -1,0 +1,1 @@
+"""Alembic's folder: `env` runs inside `store.migrating`, `versions` holds the steps."""
