@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestrator.records.attempt import Identity, Outcome
+from orchestrator.records.attempt import Identity, Outcome, Placed
 from orchestrator.records.base import Record
 from orchestrator.records.states import JobState, Reason
 from orchestrator.specs import FineTune
@@ -23,6 +23,7 @@ class Goal(StrEnum):
     CANCEL = "cancel"
     SUSPEND = "suspend"
     REQUEUE = "requeue"
+    FAIL = "fail"  # a deadline has passed
 
     @property
     def state(self) -> JobState:
@@ -30,6 +31,7 @@ class Goal(StrEnum):
             Goal.CANCEL: JobState.CANCELLED,
             Goal.SUSPEND: JobState.SUSPENDED,
             Goal.REQUEUE: JobState.QUEUED,
+            Goal.FAIL: JobState.FAILED,
         }[self]
 
 
@@ -42,14 +44,6 @@ class Demand(Record):
     memory_bytes_per_worker: int = 0
     accelerator: str | None = Field(default=None, description="Kind of GPU; absent: any.")
     node_labels: dict[str, str] = Field(default_factory=dict, description="A node must have them.")
-
-
-class Placed(Record):
-    """Where a part of a gang is: `workers` of its ranks on one node of one backend."""
-
-    backend: str
-    node: str
-    workers: int
 
 
 class WaitReason(StrEnum):
@@ -90,6 +84,7 @@ class Job(Record):
     reason: Reason = Reason.SUBMITTED
     message: str = ""
     goal: Goal | None = Field(default=None, description="Of STOPPING: where to afterwards.")
+    goal_reason: Reason | None = Field(default=None, description="Of STOPPING: why.")
     wanted: Goal | None = Field(
         default=None, description="What a user asked for and the controller has not begun yet."
     )

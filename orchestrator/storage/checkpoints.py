@@ -3,6 +3,7 @@
 Layout below `<store>/.checkpoints/<job>/`:
 
     a<n>/attempt.json                        claimed before the attempt starts
+    a<n>/launch.json                         what its driver is started with
     a<n>/step-<s>/rank-<k>/...               shards of one rank
     a<n>/step-<s>/rank-<k>.json              written by the rank after its shards
     a<n>/step-<s>/manifest.json              written by rank 0 when every rank is there: complete
@@ -106,6 +107,24 @@ class CheckpointStore:
                 number += 1
             else:
                 return number
+
+    def claim_number(self, number: int, record: dict[str, Any], claim: str) -> None:
+        """Takes a number that somebody else keeps count of. The same `claim` may take it again.
+
+        Raises ObjectExists where another claim has it.
+        """
+        document = {"format": 1, **record, "attempt": number, "claim": claim}
+        try:
+            self._put_json(f"a{number}/attempt.json", document, create_only=True)
+        except ObjectExists:
+            if self.attempt_record(number).get("claim") != claim:
+                raise
+
+    def put_launch(self, attempt: int, document: bytes) -> str:
+        """Keeps what the attempt is started with; the URL its driver reads."""
+        key = f"a{attempt}/launch.json"
+        self._store.put_bytes(key, document)
+        return self._store.key_url(key)
 
     def attempts(self) -> list[int]:
         """Numbers of all attempts so far, oldest first."""

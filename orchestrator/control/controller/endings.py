@@ -1,26 +1,18 @@
-"""What the store says of attempts that are over, and what the controller leaves there about them.
-
-Between an Attempt's end and its Outcome lies only the store, which may be away just then: asking
-goes on until it answers, somebody stops it, or patience ends.
-"""
+"""What the store says of Attempts that are over, and what the controller leaves there of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.control.controller.decisions import Remains
-from orchestrator.control.controller.stopping import StopSignal
-from orchestrator.errors import ObjectExists, StoreError, StoreUnavailable
-from orchestrator.records import JobState, Outcome, Reason, SelectionOutcome
+from orchestrator.control.controller.conclusion import Remains
+from orchestrator.errors import StoreError
+from orchestrator.records import Event, JobState, Outcome, Reason, SelectionOutcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
 from orchestrator.storage.registry import ModelRegistry
-
-PATIENCE_SECONDS = 1800.0
-PAUSE_SECONDS = 2.0
 
 
 def read_remains(
@@ -41,26 +33,6 @@ def read_remains(
         return Remains(outcome, is_published=version is not None)
     newest = checkpoints.resume_point()
     return Remains(outcome, checkpoint_step=newest.step if newest else None)
-
-
-def patiently(
-    ask: Callable[[], Remains],
-    *,
-    stop: StopSignal,
-    waiting: Callable[[str], None],
-    clock: Callable[[], float],
-    sleep: Callable[[float], None],
-) -> Remains | None:
-    """What `ask` answers once the store is there; None when patience ends or somebody stops it."""
-    deadline = clock() + PATIENCE_SECONDS
-    while True:
-        try:
-            return ask()
-        except StoreUnavailable as error:
-            if stop.level > 0 or clock() > deadline:
-                return None
-            waiting(error.message)
-            sleep(PAUSE_SECONDS)
 
 
 def read_outcome(checkpoints: CheckpointStore, attempt: int) -> Outcome | None:
@@ -102,19 +74,22 @@ def finished_outcome(
     )
 
 
-def remember(
-    store: ObjectStore, checkpoints: CheckpointStore, outcome: Outcome, events: bytes
-) -> None:
-    """Keeps the events, and the outcome where the Attempt itself left none.
+def remember(checkpoints: CheckpointStore, outcome: Outcome) -> None:
+    """Keeps the outcome where the Attempt itself left none.
 
-    A store that is away then costs only these: both are told by what else lies there.
+    A store that is away then costs only this: it is told by what else lies there.
     """
     try:
-        key = f".checkpoints/{outcome.job}/a{outcome.attempt}/events.jsonl"
-        store.put_bytes(key, events)
         document = outcome.model_dump(mode="json")
         checkpoints.put_outcome(outcome.attempt, document, create_only=True)
-    except ObjectExists:
+    except StoreError:  # that it is there already is one of them
         return
+
+
+def keep_events(store: ObjectStore, job: str, attempt: int, events: Sequence[Event]) -> None:
+    """Leaves a job's events beside its checkpoints: a one-shot run keeps no rows."""
+    lines = b"".join(event.model_dump_json().encode() + b"\n" for event in events)
+    try:
+        store.put_bytes(f".checkpoints/{job}/a{attempt}/events.jsonl", lines)
     except StoreError:
         return

@@ -1,0 +1,81 @@
+"""What the controller has learned of live Attempts by its acts, for as long as it leads.
+
+None of it is durable: whoever leads next looks again. Used by `loop` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.control.backends.base import AttemptStatus, Observation
+from orchestrator.control.controller.effects import Key
+from orchestrator.control.controller.lifecycle import Act, Concluded, Known
+from orchestrator.errors import OrchestratorError
+from orchestrator.records import Attempt, Job
+
+ASK_AGAIN_SECONDS = 2.0  # a store that was away
+
+
+class Knowledge:
+    """(job, attempt) -> what is known."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Known] = {}
+
+    def of(self, job: Job) -> Known:
+        return self._known.get((job.id, job.attempt), Known())
+
+    def meet(self, job: Job, known: Known) -> None:
+        self._known[job.id, job.attempt] = known
+
+    def update(self, job: Job, **changes: Any) -> None:
+        self.meet(job, replace(self.of(job), **changes))
+
+    def keep_only(self, live: Iterable[tuple[Job, Attempt | None]], now: float) -> None:
+        """Forgets Attempts that are over; begins to know those it has not met."""
+        current = {(job.id, job.attempt) for job, attempt in live if attempt is not None}
+        self._known = {name: self._known.get(name) or Known(since=now) for name in current}
+
+    def learn(self, key: Key, result: object, now: float) -> None:
+        """Takes the result of an act in."""
+        name = (key.job, key.attempt)
+        known = self._known.get(name)
+        if known is None:
+            return
+        if key.act is Act.LAUNCH:
+            self._known[name] = _launched(known, result)
+        elif key.act is Act.LOOK:
+            self._known[name] = _looked(known, result, now)
+        elif key.act is Act.CONCLUDE:
+            self._known[name] = _concluded(known, result, now)
+
+
+def _launched(known: Known, result: object) -> Known:
+    if isinstance(result, OrchestratorError):
+        return replace(known, launch_error=result)
+    if isinstance(result, Exception):
+        return replace(known, launch_error=_defect(result))
+    return replace(known, is_launched=True)
+
+
+def _looked(known: Known, result: object, now: float) -> Known:
+    if not isinstance(result, Observation):
+        result = Observation(AttemptStatus.UNKNOWN, str(result))
+    answered_at = known.answered_at if result.status is AttemptStatus.UNKNOWN else now
+    # An end that was seen once stays: a later look may only fail to find it.
+    is_over = known.seen is not None and known.seen.status.is_terminal
+    return replace(
+        known, seen=known.seen if is_over else result, looked_at=now, answered_at=answered_at
+    )
+
+
+def _concluded(known: Known, result: object, now: float) -> Known:
+    if isinstance(result, Concluded):
+        return replace(known, concluded=result)
+    return replace(known, conclude_at=now + ASK_AGAIN_SECONDS)
+
+
+def _defect(error: Exception) -> OrchestratorError:
+    return OrchestratorError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,371 @@
+"""The controller: observe, decide, apply, once a cycle, for every job that is not at an end.
+
+Started by `server`, one leader at a time. What it must not lose is in the rows and in the object
+store; what it keeps in memory about live Attempts is learned again after a restart.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from orchestrator.control.backends.base import AttemptStatus, Backend, NodeInfo, Observation
+from orchestrator.control.controller import acts
+from orchestrator.control.controller.acts import Workplace
+from orchestrator.control.controller.effects import Effects, Key
+from orchestrator.control.controller.knowledge import Knowledge
+from orchestrator.control.controller.lifecycle import Act, Known, Move, View, decide, preempted
+from orchestrator.control.controller.policy import Policy
+from orchestrator.control.controller.workloads import snapshot
+from orchestrator.control.scheduler import plan_cycle
+from orchestrator.control.scheduler.values import Admit, Decisions
+from orchestrator.control.scheduler.values import Policy as SchedulingPolicy
+from orchestrator.control.store import (
+    Attempts,
+    Database,
+    Events,
+    JobChange,
+    Jobs,
+    Lease,
+    Leases,
+    Queues,
+)
+from orchestrator.errors import BackendUnavailable, DatabaseUnavailable
+from orchestrator.records import Attempt, Event, Job, JobState, Reason, Wait, WaitReason
+
+logger = logging.getLogger(__name__)
+
+LEASE = "controller"
+LEASE_SECONDS = 10.0  # a standby takes over so long after its leader's death
+RENEW_SECONDS = 3.0
+SCHEDULE_SECONDS = 1.0  # where nothing has changed
+NODES_SECONDS = 5.0
+PAUSE_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The store's verbs, on one database."""
+
+    jobs: Jobs
+    attempts: Attempts
+    events: Events
+    queues: Queues
+    leases: Leases
+
+    @classmethod
+    def of(cls, database: Database) -> Rows:
+        return cls(
+            Jobs(database), Attempts(database), Events(database), Queues(database), Leases(database)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a controller is made of besides the rows; time, chance and threads are arguments."""
+
+    place: Workplace
+    effects: Effects
+    policy: Policy = field(default_factory=Policy)
+    scheduling: SchedulingPolicy = field(default_factory=SchedulingPolicy)
+    clock: Callable[[], float] = time.time
+    token: Callable[[], str] = secrets.token_urlsafe  # 32 random bytes
+
+
+Live = dict[str, tuple[Job, Attempt | None]]
+
+
+class Controller:
+    """One reconciler. Several may be made on one database: the lease lets one decide."""
+
+    def __init__(self, rows: Rows, means: Means, holder: str) -> None:
+        self.rows = rows
+        self.means = means
+        self.holder = holder
+        self.wake = threading.Event()
+        self._lease: Lease | None = None
+        self._renew_at = 0.0
+        self._knowledge = Knowledge()
+        self._nodes: dict[str, tuple[NodeInfo, ...]] = {}
+        self._nodes_at = float("-inf")
+        self._schedule_at = float("-inf")
+        self._ended: dict[str, JobState] = {}  # dependencies that are over
+
+    @property
+    def leads(self) -> bool:
+        return self._lease is not None
+
+    def run(self, stop: threading.Event) -> None:
+        """Cycles until `stop` is set; gives the lease back then."""
+        while not stop.is_set():
+            try:
+                busy = self.cycle()
+            except DatabaseUnavailable as error:
+                logger.warning("the database is away: %s", error.message)
+                self._lease, busy = None, False
+            if not busy:
+                self.wake.wait(PAUSE_SECONDS)
+            self.wake.clear()
+        self.close()
+
+    def close(self) -> None:
+        self.means.effects.close()
+        if self._lease is not None:
+            try:
+                self.rows.leases.release(self._lease)
+            except DatabaseUnavailable:
+                logger.warning("the lease is left to expire: the database is away")
+            self._lease = None
+
+    def cycle(self) -> bool:
+        """One round; true where something was changed, so that another one should follow."""
+        now = self.means.clock()
+        # 1. One decides.
+        if not self._hold_lease(now):
+            return False
+        # 2. What there is, and what earlier acts have found out.
+        live: Live = {job.id: (job, attempt) for job, attempt in self.rows.jobs.live()}
+        learned = self._learn(now)
+        self._knowledge.keep_only(live.values(), now)
+        # 3. Each job's next step.
+        blocked, failed = self._dependencies(live)
+        changed = [
+            self._step(job, attempt, failed.get(job.id), now) for job, attempt in live.values()
+        ]
+        for job, attempt in filter(None, changed):
+            live[job.id] = (job, attempt)
+        moved = any(changed)
+        # 4. Who starts, and who gives way.
+        if moved or learned or now >= self._schedule_at:
+            self._schedule_at = now + SCHEDULE_SECONDS
+            moved |= self._schedule(live, blocked, now)
+        # 5. What has outlived its time.
+        for job in self.rows.jobs.expired(now):
+            self.rows.jobs.delete(job.id)
+        return moved
+
+    # The lease
+
+    def _hold_lease(self, now: float) -> bool:
+        leases = self.rows.leases
+        if self._lease is not None and now < self._renew_at:
+            return True
+        if self._lease is not None:
+            self._lease = leases.renew(self._lease)
+        if self._lease is None:
+            self._lease = leases.acquire(LEASE, self.holder, LEASE_SECONDS)
+            self._knowledge = Knowledge()  # others may have decided meanwhile
+        self._renew_at = now + RENEW_SECONDS
+        return self._lease is not None
+
+    # What acts found out
+
+    def _learn(self, now: float) -> bool:
+        results = self.means.effects.finished()
+        for key, result in results:
+            if isinstance(result, Exception) and key.act is not Act.LAUNCH:
+                logger.debug("%s of %s: %s", key.act, key.job, result)
+            self._knowledge.learn(key, result, now)
+        return bool(results)
+
+    # One job
+
+    def _step(
+        self, job: Job, attempt: Attempt | None, failed: str | None, now: float
+    ) -> tuple[Job, Attempt | None] | None:
+        """Applies the next decision about a job; the job as changed, if it was."""
+        known = self._knowledge.of(job)
+        busy = self.means.effects.under_way(job.id, job.attempt)
+        view = View(job, attempt, known, busy, failed)
+        decision = decide(view, now, self.means.policy)
+        for act in decision.acts:
+            self._begin(act, view, now)
+        return self._move(job, attempt, decision.move, now) if decision.move else None
+
+    def _begin(self, act: Act, view: View, now: float) -> None:
+        job, attempt, known, place = view.job, view.attempt, view.known, self.means.place
+        assert attempt is not None
+        key = Key(job.id, attempt.number, act)
+        effects = self.means.effects
+        if act is Act.RENEW:
+            self._renew_token(job, attempt)
+        elif act is Act.LAUNCH:
+            assert known.token is not None
+            effects.start(key, partial(acts.launch, place, job, attempt, known.token))
+        elif act is Act.LOOK:
+            effects.start(key, partial(acts.look, place, attempt))
+        elif act is Act.STOP:
+            asked = attempt.model_copy(update={"stop_asked_at": now})
+            change = JobChange(job, {}, None, asked)
+            if self.rows.jobs.apply(change, self._lease) is not None:
+                effects.start(key, partial(acts.stop, place, attempt))
+        else:
+            seen = known.seen or Observation(AttemptStatus.STOPPED)
+            work = partial(acts.conclude_attempt, place, job, attempt, seen, known.launch_error)
+            effects.start(key, work)
+
+    def _renew_token(self, job: Job, attempt: Attempt) -> None:
+        """Nothing was launched with the token that was lost with its maker: another one is safe."""
+        token = self.means.token()
+        change = JobChange(job, {}, None, attempt, sha256(token))
+        if self.rows.jobs.apply(change, self._lease) is not None:
+            self._knowledge.update(job, token=token, seen=None)
+
+    def _move(
+        self, job: Job, attempt: Attempt | None, move: Move, now: float
+    ) -> tuple[Job, Attempt | None] | None:
+        state = move.state or job.state
+        updates: dict[str, Any] = dict(move.updates)
+        if move.state is not None:
+            updates |= {
+                "state": state,
+                "reason": move.reason,
+                "message": move.message,
+                "changed_at": now,
+            }
+        if attempt is not None and move.attempt is not None:
+            attempt = attempt.model_copy(update=dict(move.attempt))
+        event = Event(
+            time=now,
+            job=job.id,
+            attempt=job.attempt or None,
+            kind=move.kind,
+            state=state,
+            reason=move.reason,
+            message=move.message,
+        )
+        change = JobChange(job, updates, event, attempt if move.attempt is not None else None)
+        after = self.rows.jobs.apply(change, self._lease)
+        return (after, attempt) if after is not None else None
+
+    # Dependencies
+
+    def _dependencies(self, live: Live) -> tuple[dict[str, Wait], dict[str, str]]:
+        """Of queued jobs: what they still wait for, and which dependency has failed them."""
+        blocked: dict[str, Wait] = {}
+        failed: dict[str, str] = {}
+        for job, _ in live.values():
+            if job.state is not JobState.QUEUED or not job.after:
+                continue
+            states = {name: self._state_of(name, live) for name in job.after}
+            lost = [name for name, state in states.items() if state in _LOST]
+            open_ = [name for name, state in states.items() if state is not JobState.SUCCEEDED]
+            if lost:
+                failed[job.id] = lost[0]
+            elif open_:
+                names = ", ".join(open_)
+                blocked[job.id] = Wait(
+                    reason=WaitReason.DEPENDENCY,
+                    message=f"waits for {names} to succeed",
+                    remedy=f"see `orchestrator show {open_[0]}`",
+                )
+        return blocked, failed
+
+    def _state_of(self, job: str, live: Live) -> JobState | None:
+        if job in live:
+            self._ended.pop(job, None)
+            return live[job][0].state
+        if job not in self._ended:
+            found = self.rows.jobs.get(job)
+            if found is None:
+                return None
+            self._ended[job] = found.state
+        return self._ended[job]
+
+    # Scheduling
+
+    def _schedule(self, live: Live, blocked: Mapping[str, Wait], now: float) -> bool:
+        if not any(job.state is JobState.QUEUED for job, _ in live.values()):
+            return False
+        decisions = plan_cycle(
+            snapshot(
+                live.values(),
+                self._current_nodes(now),
+                self.rows.queues.list(),
+                blocked,
+                now,
+                self.means.scheduling,
+            )
+        )
+        admitted = [self._admit(live[admit.job][0], admit, now) for admit in decisions.admissions]
+        for preempt in decisions.preemptions:
+            job, attempt = live[preempt.job]
+            move = preempted(View(job, attempt, self._knowledge.of(job)), preempt.reason, now)
+            self._move(job, attempt, move, now)
+        self._tell_waits(live, decisions)
+        return any(admitted) or bool(decisions.preemptions)
+
+    def _current_nodes(self, now: float) -> dict[str, tuple[NodeInfo, ...]]:
+        """What the backends last said. One that is away keeps its nodes, but takes nothing new."""
+        if now < self._nodes_at + NODES_SECONDS:
+            return self._nodes
+        self._nodes_at = now
+        backends: Iterable[tuple[str, Backend]] = self.means.place.backends.items()
+        for name, backend in backends:
+            try:
+                self._nodes[name] = backend.nodes()
+            except BackendUnavailable as error:
+                logger.warning("backend %s: %s", name, error.message)
+                known = self._nodes.get(name, ())
+                self._nodes[name] = tuple(replace(node, is_alive=False) for node in known)
+        return self._nodes
+
+    def _admit(self, job: Job, admit: Admit, now: float) -> bool:
+        token = self.means.token()
+        number = job.attempt + 1
+        attempt = Attempt(
+            job=job.id,
+            number=number,
+            backend=admit.placement[0].backend,
+            placement=admit.placement,
+            created_at=now,
+        )
+        where = ", ".join(f"{part.workers} on {part.node}" for part in admit.placement)
+        updates = {
+            "state": JobState.STARTING,
+            "reason": Reason.LAUNCHED,
+            "message": "",
+            "changed_at": now,
+            "attempt": number,
+            "not_before": None,
+            "waits": (),
+        }
+        event = Event(
+            time=now,
+            job=job.id,
+            attempt=number,
+            kind="StateChanged",
+            state=JobState.STARTING,
+            reason=Reason.LAUNCHED,
+            message=f"attempt {number}: {where}",
+        )
+        change = JobChange(job, updates, event, attempt, sha256(token))
+        after = self.rows.jobs.apply(change, self._lease)
+        if after is None:
+            return False
+        self._knowledge.meet(after, Known(token=token, since=now))
+        return True
+
+    def _tell_waits(self, live: Live, decisions: Decisions) -> None:
+        changes = [
+            JobChange(live[job][0], {"waits": waits})
+            for job, waits in decisions.waits.items()
+            if live[job][0].waits != waits
+        ]
+        if changes:
+            self.rows.jobs.apply_many(changes, self._lease)
+
+
+_LOST = (None, JobState.FAILED, JobState.CANCELLED)
+
+
+def sha256(secret: str) -> str:
+    """How secrets are kept, hex."""
+    return hashlib.sha256(secret.encode()).hexdigest()
