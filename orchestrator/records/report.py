@@ -67,3 +67,4 @@ class Directive(Record):
     """The control plane's answer to a Report."""
 
     action: Action = Action.CONTINUE
+    at: float | None = Field(default=None, description="When it was given; tells two apart.")

@@ -8,7 +8,7 @@ Layout below `<store>/.checkpoints/<job>/`:
     a<n>/step-<s>/rank-<k>.json              written by the rank after its shards
     a<n>/step-<s>/manifest.json              written by rank 0 when every rank is there: complete
     a<n>/weights/step-<s>/                   weights kept for selection
-    a<n>/outcome.json, history.jsonl, logs/
+    a<n>/outcome.json, history.jsonl, logs/, stacks/
 
 Workers write it; the controller claims attempts and asks where to resume. Every writer stays below
 its own attempt's prefix, so an attempt that was given up cannot harm the one that replaced it.
@@ -270,6 +270,18 @@ class CheckpointStore:
         key = f"a{attempt}/logs/rank-{rank}.log"
         self._store.put_file(key, path)
         return self._store.key_url(key)
+
+    def put_stacks(self, attempt: int, rank: int, text: str) -> None:
+        """Keeps the newest stacks of a rank's threads."""
+        self._store.put_bytes(f"a{attempt}/stacks/rank-{rank}.txt", text.encode())
+
+    def stacks(self, attempt: int) -> dict[int, str]:
+        """rank -> the newest stacks it was asked for."""
+        found = {}
+        for info in self._store.list(f"a{attempt}/stacks"):
+            rank = int(info.key.rpartition("rank-")[2].removesuffix(".txt"))
+            found[rank] = self._store.get_bytes(info.key).decode(errors="replace")
+        return dict(sorted(found.items()))
 
     def put_weights(self, attempt: int, step: int, folder: Path, metadata: dict[str, Any]) -> None:
         """Keeps weights that may be published; see `KeptWeights`."""

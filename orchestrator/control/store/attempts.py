@@ -67,7 +67,7 @@ class Attempts:
                 connection.execute(update(attempts).where(this), heard.updates)
                 for point in heard.points:
                     _add_point(connection, report, point)
-            return Directive(action=Action(attempt.directive))
+            return Directive(action=Action(attempt.directive), at=attempt.directive_at)
 
         return self._database.write(work)
 

@@ -74,6 +74,11 @@ class Checkpointer:
         """Keeps weights that may be published; before the checkpoint that refers to them."""
         self._pending.append(self._uploads.submit(self._upload_weights, step, folder))
 
+    def submit_history(self, rows: list[dict[str, Any]]) -> None:
+        """Keeps the curves so far: they outlive a node that is lost."""
+        attempt = self._launch.attempt
+        self._pending.append(self._uploads.submit(self._store.put_history, attempt, rows))
+
     def wait(self) -> None:
         """Until nothing is on its way; raises what an upload raised."""
         pending, self._pending = self._pending, []

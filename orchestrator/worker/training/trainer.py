@@ -190,6 +190,7 @@ class FineTuneTrainer(Trainer):
         (folder / "zero_to_fp32.py").unlink(missing_ok=True)  # a script has no place among shards
         if run.gang.is_first:
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            run.checkpointer.submit_history(list(run.history))
         run.checkpointer.submit_checkpoint(step, folder, run.progress)
 
     # Reports
