@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from orchestrator.errors import SettingsError
 
@@ -68,6 +69,21 @@ class Settings(BaseModel):
     launch_timeout_seconds: float = Field(
         default=300.0, gt=0, description="How long the embedded Ray may take to come up."
     )
+    database: str | None = Field(
+        default=None,
+        pattern=r"^(sqlite|postgresql)://",
+        description=(
+            "Rows of `serve`: sqlite:///FILE or postgresql://USER@HOST/NAME, its password in "
+            "PGPASSWORD or a password file; absent: SQLite in state_dir."
+        ),
+    )
+
+    @field_validator("database")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).password is not None:
+            raise ValueError("it holds a password; set PGPASSWORD or a password file instead")
+        return value
 
     sources: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
     warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
