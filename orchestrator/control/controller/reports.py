@@ -1,0 +1,41 @@
+"""Where Reports of live Attempts arrive and are answered by a Directive.
+
+The API delivers from its threads. The rows are the meeting point with the controller, so any
+process on the database may take a Report in; listeners are those of this process only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+
+from orchestrator.control.store import Attempts
+from orchestrator.records import Directive, Report
+
+Listener = Callable[[Report], None]
+"""Called on the thread that delivers; must not block."""
+
+
+class ReportDesk:
+    """Takes Reports in by their Attempt's token."""
+
+    def __init__(self, attempts: Attempts, clock: Callable[[], float]) -> None:
+        self._attempts = attempts
+        self._clock = clock
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """From now on `listener` hears of every Report that is taken in here."""
+        self._listeners.append(listener)
+
+    def receive(self, token: str, report: Report) -> Directive | None:
+        """The answer; None where the token is not the one of the Report's live Attempt.
+
+        Raises DatabaseUnavailable: the worker keeps the Report and tries again.
+        """
+        secret = hashlib.sha256(token.encode()).hexdigest()
+        directive = self._attempts.report(secret, report, self._clock())
+        if directive is not None:
+            for listener in self._listeners:
+                listener(report)
+        return directive
