@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -77,7 +78,9 @@ def create(url: URL) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
-    arguments = {"isolation_level": None, "timeout": _BUSY_SECONDS}  # we say BEGIN ourselves
+    arguments: dict[str, Any] = {"isolation_level": None}  # we say BEGIN ourselves
+    if "timeout" not in url.query:
+        arguments["timeout"] = _BUSY_SECONDS
     if is_in_memory(url):
         arguments["check_same_thread"] = False
         engine = create_engine(

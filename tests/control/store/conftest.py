@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import delete
 
-from orchestrator.control.store import Database, Queues, Retry
+from orchestrator.control.store import Database, Retry
 from orchestrator.control.store.schema import metadata
-from orchestrator.records import Queue
 from tests.control.builders import Clock
 from tests.control.store.postgres import PostgresServer, postgres_folder
 
@@ -49,20 +49,27 @@ def shared_address(postgres: PostgresServer) -> str:
     return address
 
 
+@pytest.fixture(scope="session")
+def shared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that is copied for each test, for the same reason."""
+    path = tmp_path_factory.mktemp("rows") / "rows.db"
+    Database.open(f"sqlite:///{path}").close()
+    return path
+
+
 @pytest.fixture(params=KINDS)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of a database that has the tables and no rows but the default queue's."""
     if request.param == "memory":
         return "sqlite://"
     if request.param == "file":
+        shutil.copy(request.getfixturevalue("shared_file"), tmp_path)
         return f"sqlite:///{tmp_path}/rows.db"
     shared: str = request.getfixturevalue("shared_address")
-    with_rows = Database.open(shared)
-    with with_rows.transaction():
-        for table in reversed(metadata.sorted_tables):
-            with_rows.write(lambda connection, table=table: connection.execute(delete(table)))
-        Queues(with_rows).put(Queue(name="default"))
-    with_rows.close()
+    tables = [f"DELETE FROM {table.name}" for table in reversed(metadata.sorted_tables)]
+    queue = "INSERT INTO queues VALUES ('default', '{}')"
+    with psycopg.connect(shared) as connection:
+        connection.execute("; ".join([*tables, queue]).encode())
     return shared
 
 

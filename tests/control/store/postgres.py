@@ -13,8 +13,7 @@ from pathlib import Path
 import psycopg
 
 _SETTINGS = {
-    "fsync": "off",  # what a crash of the machine would lose is of no interest here
-    "synchronous_commit": "off",
+    "fsync": "off",  # only a crash of the machine would lose something
     "full_page_writes": "off",
     "listen_addresses": "''",
     "shared_buffers": "32MB",
