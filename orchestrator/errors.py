@@ -87,6 +87,18 @@ class Conflict(UserError):
     """The request contradicts what is there: a key or a name is taken, a queue is in use."""
 
 
+class Unauthenticated(UserError):
+    """Nobody is known by the token that came with a request, or none came."""
+
+
+class Forbidden(UserError):
+    """Whoever asks is known, and may not do this."""
+
+
+class ServerUnavailable(OrchestratorError):
+    """A server of ours cannot be reached or cannot answer now; trying again later may help."""
+
+
 class DatabaseUnavailable(OrchestratorError):
     """The control plane's rows cannot be read or written now; trying again later may help."""
 

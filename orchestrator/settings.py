@@ -25,9 +25,16 @@ PREFIX = "ORCHESTRATOR_"
 CONFIG_VARIABLE = "ORCHESTRATOR_CONFIG"
 PROJECT_FILE = "orchestrator.toml"
 
-# Variables with our prefix that one process of ours hands to another: no settings.
+# Variables with our prefix that one process hands to another, or that are secret: no settings.
 RESERVED = frozenset(
-    {CONFIG_VARIABLE, "ORCHESTRATOR_REPORT_TOKEN", "ORCHESTRATOR_CLUSTER_ID", "ORCHESTRATOR_LAUNCH"}
+    {
+        CONFIG_VARIABLE,
+        "ORCHESTRATOR_REPORT_TOKEN",
+        "ORCHESTRATOR_CLUSTER_ID",
+        "ORCHESTRATOR_LAUNCH",
+        "ORCHESTRATOR_URL",  # of the server a client asks, and
+        "ORCHESTRATOR_TOKEN",  # with what
+    }
 )
 
 
@@ -69,6 +76,8 @@ class Settings(BaseModel):
     launch_timeout_seconds: float = Field(
         default=300.0, gt=0, description="How long the embedded Ray may take to come up."
     )
+
+    # Of `serve`.
     database: str | None = Field(
         default=None,
         pattern=r"^(sqlite|postgresql)://",
@@ -77,6 +86,40 @@ class Settings(BaseModel):
             "PGPASSWORD or a password file; absent: SQLite in state_dir."
         ),
     )
+    api_host: str = Field(default="127.0.0.1", description="Address the API binds.")
+    api_port: int = Field(default=8642, ge=0, le=65535, description="Port of the API; 0: any.")
+    authentication: Literal["tokens", "off"] = Field(
+        default="tokens", description="off: everybody is an admin; on a loopback address only."
+    )
+    allowed_urls: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Object stores that specs may name besides the server's, by prefix; {team} stands "
+            "for the team. In the environment: separated by commas."
+        ),
+    )
+    max_upload_bytes: int = Field(
+        default=10_000_000_000, ge=1, description="Size of one file that `submit` may upload."
+    )
+    oidc_issuer: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Whose bearer tokens are accepted too: the issuer's URL; absent: nobody's.",
+    )
+    oidc_audience: str | None = Field(
+        default=None, description="What the tokens of the issuer must be meant for."
+    )
+    oidc_jwks_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where the issuer's keys are; absent: its discovery document tells.",
+    )
+    oidc_name_claim: str = Field(default="sub", description="Claim with the name of the user.")
+    oidc_team_claim: str = Field(default="team", description="Claim with the user's team.")
+    oidc_role_claim: str = Field(default="role", description="Claim with the user's role.")
+
+    sources: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
+    warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
 
     @field_validator("database")
     @classmethod
@@ -85,8 +128,17 @@ class Settings(BaseModel):
             raise ValueError("it holds a password; set PGPASSWORD or a password file instead")
         return value
 
-    sources: dict[str, str] = Field(default_factory=dict, exclude=True, repr=False)
-    warnings: tuple[str, ...] = Field(default=(), exclude=True, repr=False)
+    @field_validator("allowed_urls", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @property
+    def database_url(self) -> str:
+        """Of the service's rows."""
+        return self.database or f"sqlite:///{self.state_dir / 'orchestrator.db'}"
 
     def source(self, name: str) -> str:
         """Where a value came from: `flag`, `environment NAME`, `FILE` or `default`."""

@@ -44,6 +44,7 @@ class Reason(StrEnum):
     NODE_LOST = "NodeLost"
     PREEMPTED = "Preempted"  # gave way to a job of higher priority; costs no retry
     RETRYING = "Retrying"  # an attempt failed; the next begins at `not_before`
+    RETRIED = "Retried"  # it had ended, and a user wants it tried again
     CANCELLED = "Cancelled"
     SUSPENDED = "Suspended"
     RESUMED = "Resumed"
@@ -74,8 +75,9 @@ TRANSITIONS: dict[JobState, frozenset[JobState]] = {
     ),
     JobState.SUSPENDED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
     JobState.SUCCEEDED: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
+    # An end, unless a user wants another try: it goes on from the newest checkpoint.
+    JobState.FAILED: frozenset({JobState.QUEUED}),
+    JobState.CANCELLED: frozenset({JobState.QUEUED}),
 }
 
 
