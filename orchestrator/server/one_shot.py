@@ -1,94 +1,58 @@
-"""The composition root: the one module that wires looking, planning, controller and Ray together.
-
-`plan` and `run` are what the command line calls. Settings, listener and stop signal are arguments;
-everything else is made here and gone when the call returns.
-"""
+"""`orchestrator run`: the whole system in one process, made for one job and gone with it."""
 
 from __future__ import annotations
 
+import getpass
 import os
 import secrets
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from queue import SimpleQueue
 
 from orchestrator.control.admission.plan import Plan
 from orchestrator.control.backends.local import LocalBackend
-from orchestrator.control.controller.attempt import AttemptRun, Desk, Work
+from orchestrator.control.controller.acts import HostFolders, Workplace
+from orchestrator.control.controller.creation import Request, job_of_plan
+from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.endings import finished_outcome
-from orchestrator.control.controller.inbox import Inboxes
 from orchestrator.control.controller.locks import hold, lock_key
 from orchestrator.control.controller.look import Looked, located, look, store_of
+from orchestrator.control.controller.loop import Controller, Means, Rows
+from orchestrator.control.controller.oneshot import OneShot
+from orchestrator.control.controller.policy import RULES, Policy, Rule
+from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.controller.resume import pinned_engine, resume_points
 from orchestrator.control.controller.runs import RunIndex
 from orchestrator.control.controller.scratch import run_scratch
 from orchestrator.control.controller.stopping import StopSignal
+from orchestrator.control.store import Database
 from orchestrator.errors import PlanRefused
-from orchestrator.records import JobState, Outcome, Phase, Reason, Report
+from orchestrator.interfaces.api.app import REPORTS_PATH, create_reports_app
+from orchestrator.interfaces.api.serving import ApiServer
+from orchestrator.records import JobState, Outcome, Phase, Principal, Reason, Report, Role
 from orchestrator.records.ids import job_id
+from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
 from orchestrator.storage.bases import fetch_base
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
 from orchestrator.telemetry.logs import log_context
 
-__all__ = ["Plan", "RunListener", "StopSignal", "plan", "run"]
-
 GIT_SECONDS = 5.0
 
 
-class RunListener(Protocol):
-    """Who is told what happens in a run; called from the thread that called `run`."""
-
-    def planned(self, plan: Plan) -> None: ...
-
-    def phase(self, phase: Phase, message: str) -> None: ...
-
-    def report(self, report: Report) -> None: ...
-
-
-def plan(source: Path, sets: Sequence[str] = (), *, settings: Settings) -> Plan:
-    """What the job needs and whether it fits; starts and creates nothing.
-
-    Raises InvalidInput with everything that is wrong with spec, data and base.
-    """
-    os.environ.update(settings.store_environment())
-    return look(source, sets, settings, probe_store=False).plan
-
-
-def run(
-    source: Path,
-    sets: Sequence[str] = (),
-    *,
-    settings: Settings,
-    listener: RunListener,
-    stop: StopSignal,
-    new: bool = False,
-) -> Outcome:
-    """Trains, evaluates and publishes; returns when it has ended, with nothing left behind.
-
-    Args:
-        source: The spec's file.
-        sets: Overrides, `path=value`.
-        settings: The operator's.
-        listener: Told what happens.
-        stop: Asks for an early end; may be requested from a signal handler.
-        new: Train again, even if this run is finished or begun.
-
-    Raises:
-        InvalidInput: Spec, data or base are wrong, or do not fit what was begun.
-        PlanRefused: The job does not fit this machine.
-        AlreadyRunning: The same run is live.
-        StoreError: The store cannot be used.
-    """
+def run_once(asked: Asked, settings: Settings, listener: RunListener, stop: StopSignal) -> Outcome:
+    """What `server.run` does."""
     began = time.monotonic()
     os.environ.update(settings.store_environment())
     # 1. Look before anything starts.
     listener.phase(Phase.PLAN, "reading the spec, the data and the base model")
-    looked = look(source, sets, settings, probe_store=True)
+    looked = look(asked.source, asked.sets, settings, probe_store=True)
     listener.planned(looked.plan)
     _refuse_misfit(looked.plan)
     # 2. One process a run.
@@ -98,7 +62,7 @@ def run(
     key = lock_key(host.store.url, looked.plan.identity.run)
     with hold(host.locks, key) as lock:
         # 3. Which job it is.
-        job = _job_of(looked.plan, RunIndex(host.store), new=new)
+        job = _job_of(looked.plan, RunIndex(host.store), new=asked.new)
         lock.tell(job)
         with log_context(job=job):
             return _go_on(looked, job, host, key, began)
@@ -119,7 +83,7 @@ class _Host:
 
 
 def _go_on(looked: Looked, job: str, host: _Host, key: str, began: float) -> Outcome:
-    """Shows a finished job; makes the next attempt of any other."""
+    """Shows a finished job; drives any other to its end."""
     checkpoints = CheckpointStore(host.store, job)
     # 1. Finished: nothing to do.
     finished = finished_outcome(host.store, checkpoints, _model_name(looked.plan), job)
@@ -131,51 +95,84 @@ def _go_on(looked: Looked, job: str, host: _Host, key: str, began: float) -> Out
     _refuse_misfit(looked.plan)
     if host.stop.level > 0:
         return _not_begun(job, checkpoints)
-    work = Work(
-        spec=looked.plan.spec,
-        written=looked.loaded.text,
-        identity=looked.plan.identity,
-        base_path=fetch_base(looked.base),
-        submitted_at=time.time(),
-        seconds={Phase.PLAN: time.monotonic() - began},
-        git_commit=_git_commit(looked.loaded.base_dir),
-    )
-    # 3. The next attempt.
+    base = fetch_base(looked.base)
+    # 3. The whole system, for one job.
     with run_scratch(host.settings.state_dir / "scratch", host.locks, key) as scratch:
-        return _attempt(work, job, host, scratch)
+        seconds = {Phase.PLAN: time.monotonic() - began}
+        folders = HostFolders(scratch, host.settings.cache_dir, lambda _: base)
+        return _one_shot(looked, job, host, folders, seconds)
 
 
-def _attempt(work: Work, job: str, host: _Host, scratch: Path) -> Outcome:
-    """One attempt on a Ray of its own, which starts while the receiver of Reports does."""
+def _one_shot(
+    looked: Looked,
+    job: str,
+    host: _Host,
+    folders: HostFolders,
+    seconds: Mapping[Phase, float],
+) -> Outcome:
+    """One job on rows in memory and a Ray of its own, which starts while the rest does."""
     settings, stop = host.settings, host.stop
-    resources = work.spec.spec.resources
+    resources = looked.plan.spec.spec.resources
     backend = LocalBackend(
         settings.ray_temp_dir,
         start_timeout_seconds=settings.launch_timeout_seconds,
         cancelled=lambda: stop.level > 0,
     )
-    with backend:
+    with closing(backend):
         backend.prepare(
             num_cpus=resources.workers * resources.cpus_per_worker,
             num_gpus=resources.workers * resources.gpus_per_worker,
         )
-        from orchestrator.interfaces.api.app import REPORTS_PATH, create_app
-        from orchestrator.interfaces.api.serving import ApiServer
+        with closing(Database.open("sqlite://")) as database:
+            rows = Rows.of(database)
+            desk = ReportDesk(rows.attempts, time.time)
+            heard: SimpleQueue[Report] = SimpleQueue()
+            desk.subscribe(heard.put)
+            with ApiServer(create_reports_app(desk), settings.report_host) as api:
+                place = Workplace(
+                    backends={backend.name: backend},
+                    store=lambda _: host.store,
+                    documents=rows.jobs.documents,
+                    report_url=f"{api.url}{REPORTS_PATH}",
+                    logs=settings.state_dir / "logs",
+                    folders={backend.name: folders},
+                    go_on=lambda _: "run the same command again",
+                    seconds=seconds,
+                )
+                means = Means(place, ThreadedEffects(threads=4), policy=Policy(rules=ONE_SHOT))
+                controller = Controller(rows, means, holder="run")
+                with closing(controller):
+                    _add(looked, job, host, rows)
+                    shot = OneShot(controller, job, host.store, host.listener, stop)
+                    shot.between = partial(_pass_on, heard, host.listener)
+                    return shot.to_the_end()
 
-        inboxes = Inboxes()
-        with ApiServer(create_app(inboxes), settings.report_host) as api:
-            desk = Desk(
-                store=host.store,
-                backend=backend,
-                inboxes=inboxes,
-                report_url=f"{api.url}{REPORTS_PATH}",
-                scratch=scratch,
-                cache=settings.cache_dir,
-                logs=settings.state_dir / "logs",
-                listener=host.listener,
-                stop=stop,
-            )
-            return AttemptRun(work, desk, job).run()
+
+ONE_SHOT = {**RULES, Reason.UNKNOWN: Rule(0, "see the message")}
+"""Somebody is watching: what nobody can explain is told at once instead of tried again."""
+
+
+def _add(looked: Looked, job: str, host: _Host, rows: Rows) -> None:
+    """Adds the run's job; numbers of its Attempts go on from those in the store."""
+    principal = Principal(name=getpass.getuser(), team="local", role=Role.ADMIN)
+    request = Request(
+        principal,
+        looked.loaded.text,
+        looked.loaded.sets,
+        _git_commit(looked.loaded.base_dir),
+    )
+    new = job_of_plan(looked.plan, request, id=job, now=time.time(), store=host.store.url)
+    begun = max(CheckpointStore(host.store, job).attempts(), default=0)
+    # The plan has compared its needs with what is free here; what else runs is not ours to count.
+    demand = new.job.demand.model_copy(update={"memory_bytes_per_worker": 0})
+    alone = new.job.model_copy(update={"attempt": begun, "demand": demand, "queue": "default"})
+    rows.jobs.add(alone, new.documents, new.event)
+
+
+def _pass_on(heard: SimpleQueue[Report], listener: RunListener) -> None:
+    """Reports that arrived, told on the thread that called `run`."""
+    while not heard.empty():
+        listener.report(heard.get_nowait())
 
 
 def _refuse_misfit(plan: Plan) -> None:

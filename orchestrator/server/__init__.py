@@ -1,0 +1,60 @@
+"""The composition root: the one place that wires looking, planning, controller and Ray together.
+
+`plan`, `run` and `serve` are what the command line calls. Settings, listener and stop signal are
+arguments; everything else is made here. What wires the most (rows, HTTP) is imported when it is
+asked for: a plan needs neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from orchestrator.control.admission.plan import Plan
+from orchestrator.control.controller.look import look
+from orchestrator.control.controller.stopping import StopSignal
+from orchestrator.records import Outcome
+from orchestrator.server.asked import Asked, RunListener
+from orchestrator.settings import Settings
+
+__all__ = ["Plan", "RunListener", "StopSignal", "plan", "run"]
+
+
+def plan(source: Path, sets: Sequence[str] = (), *, settings: Settings) -> Plan:
+    """What the job needs and whether it fits; starts and creates nothing.
+
+    Raises InvalidInput with everything that is wrong with spec, data and base.
+    """
+    os.environ.update(settings.store_environment())
+    return look(source, sets, settings, probe_store=False).plan
+
+
+def run(
+    source: Path,
+    sets: Sequence[str] = (),
+    *,
+    settings: Settings,
+    listener: RunListener,
+    stop: StopSignal,
+    new: bool = False,
+) -> Outcome:
+    """Trains, evaluates and publishes; returns when it has ended, with nothing left behind.
+
+    Args:
+        source: The spec's file.
+        sets: Overrides, `path=value`.
+        settings: The operator's.
+        listener: Told what happens.
+        stop: Asks for an early end; may be requested from a signal handler.
+        new: Train again, even if this run is finished or begun.
+
+    Raises:
+        InvalidInput: Spec, data or base are wrong, or do not fit what was begun.
+        PlanRefused: The job does not fit this machine.
+        AlreadyRunning: The same run is live.
+        StoreError: The store cannot be used.
+    """
+    from orchestrator.server.one_shot import run_once
+
+    return run_once(Asked(source, sets, new), settings, listener, stop)
