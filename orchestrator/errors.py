@@ -115,6 +115,10 @@ class BackendUnavailable(OrchestratorError):
     """A place where Attempts run cannot be asked now; what runs there goes on."""
 
 
+class VersionMismatch(OrchestratorError):
+    """Server and worker are of different versions, or a node lacks what the worker needs."""
+
+
 class IntegrityError(OrchestratorError):
     """Stored bytes are not the bytes their manifest promises."""
 

@@ -5,7 +5,9 @@ from orchestrator.records.attempt import (
     CheckpointRef,
     Identity,
     Launch,
+    LaunchHead,
     Outcome,
+    Placed,
     SelectionOutcome,
 )
 from orchestrator.records.base import Record
@@ -17,7 +19,6 @@ from orchestrator.records.job import (
     Goal,
     Job,
     JobDocuments,
-    Placed,
     Wait,
     WaitReason,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "JobDocuments",
     "JobState",
     "Launch",
+    "LaunchHead",
     "Outcome",
     "Phase",
     "Placed",

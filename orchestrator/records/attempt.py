@@ -23,6 +23,14 @@ class CheckpointRef(Record):
     world_size: int
 
 
+class Placed(Record):
+    """Where a part of a gang is: `workers` of its ranks on one node of one backend."""
+
+    backend: str
+    node: str
+    workers: int
+
+
 class Identity(Record):
     """What makes two runs the same run."""
 
@@ -32,16 +40,34 @@ class Identity(Record):
     recipe: str = Field(description="Version of the training recipe; a new one trains anew.")
 
 
-class Launch(Record):
-    """Everything one Attempt needs; written to a file the worker's main is started with."""
+class LaunchHead(Record):
+    """What every version of the package understands of a Launch: enough to refuse it."""
 
     job: str
     attempt: int
+    store: str = Field(description="URL of the object store.")
+    version: str | None = Field(
+        default=None,
+        description="Of the package that wrote it; a worker of another version refuses.",
+    )
+
+
+class Launch(LaunchHead):
+    """Everything one Attempt needs; the worker's main is started with where it lies.
+
+    Folders are of one host: they are absent where every node has its own.
+    """
+
     spec: FineTune = Field(description="The resolved spec: nothing the worker needs is absent.")
     written: str = Field(description="The spec's text as the user wrote it, for the lineage.")
     identity: Identity
-    store: str = Field(description="URL of the object store.")
-    base_path: str = Field(description="Local folder of the base model on the node of the launch.")
+    placement: tuple[Placed, ...] = Field(
+        default=(), description="Where the gang belongs; absent: wherever there is room."
+    )
+    base_path: str | None = Field(
+        default=None,
+        description="Local folder of the base model; absent: each node brings it there itself.",
+    )
     resume: tuple[CheckpointRef, ...] = Field(
         default=(),
         description="Checkpoints to resume from, best first; the next is used if one is damaged.",
@@ -49,8 +75,14 @@ class Launch(Record):
     report_url: str | None = Field(
         default=None, description="Where Reports are posted; absent: nowhere."
     )
-    cache: str = Field(description="Local folder for copies of what the store and hubs hold.")
-    scratch: str = Field(description="Local folder for what may be lost.")
+    cache: str | None = Field(
+        default=None,
+        description="Local folder for copies of what the store and hubs hold; absent: the node's.",
+    )
+    scratch: str | None = Field(
+        default=None,
+        description="Local folder for what may be lost; absent: one that the node removes again.",
+    )
     submitted_at: float = Field(description="Seconds since the epoch.")
     seconds: dict[Phase, float] = Field(default_factory=dict, description="Phases already spent.")
     git_commit: str | None = None

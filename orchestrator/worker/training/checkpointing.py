@@ -47,11 +47,11 @@ class Progress(Record):
 class Checkpointer:
     """Saves for one rank of one Attempt. Errors of an upload surface at the next call."""
 
-    def __init__(self, store: CheckpointStore, launch: Launch, gang: Gang) -> None:
+    def __init__(self, store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path) -> None:
         self._store = store
         self._launch = launch
         self._gang = gang
-        self._scratch = Path(launch.scratch) / f"rank-{gang.rank}"
+        self._scratch = scratch / f"rank-{gang.rank}"
         self._uploads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="upload")
         self._pending: list[Future[None]] = []
         self.committed_step: int | None = None
@@ -130,14 +130,14 @@ class Checkpointer:
 
 
 def restore(
-    store: CheckpointStore, launch: Launch, gang: Gang
+    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
 ) -> tuple[Path, CheckpointRef, Progress] | None:
     """The newest undamaged checkpoint of the Launch, laid out on this node as one folder.
 
     A damaged one (its bytes are not those of its manifest) is skipped by the whole gang together.
     """
     for reference in launch.resume:
-        folder = Path(launch.scratch) / f"resume-{reference.attempt}-{reference.step}"
+        folder = scratch / f"resume-{reference.attempt}-{reference.step}"
         problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
         problems = [text for text in gang.gather(problem) if text]
         if not problems:

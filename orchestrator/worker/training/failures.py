@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import sys
 
 from orchestrator.errors import (
     ObjectExists,
@@ -13,12 +14,14 @@ from orchestrator.errors import (
     StoreUnavailable,
     TrainingDiverged,
     UserError,
+    VersionMismatch,
 )
-from orchestrator.records import JobState, Launch, Outcome, Reason
+from orchestrator.records import JobState, Launch, LaunchHead, Outcome, Reason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.training import ops
+from orchestrator.worker.versions import check_version, missing_part
 
 logger = logging.getLogger(__name__)
 
@@ -33,17 +36,35 @@ PEER_LOST = (
 
 def guarded_rank(launch_json: str, entered_at: float) -> None:
     """Runs the training function; a failure is written to the store before it is raised."""
-    launch = Launch.model_validate_json(launch_json)
+    head = LaunchHead.model_validate_json(launch_json)
     configure_logging("INFO")
     try:
+        check_version(head)
         ops.prepare()  # before anything imports DeepSpeed
         from orchestrator.worker.training.rank import run_rank
 
-        run_rank(launch, entered_at)
+        run_rank(Launch.model_validate_json(launch_json), entered_at)
     except BaseException as error:
         if not is_lost_peer(error):
-            record_failure(launch, failure_outcome(launch, error, rank=_rank()))
+            record_failure(head, failure_outcome(head, error, rank=_rank()))
         raise
+
+
+def guarded_driver(launch_json: str) -> int:
+    """Runs the driver; what keeps it from starting a gang is written to the store.
+
+    Returns:
+        The exit code: 0 for an Outcome that is not a failure, else 1.
+    """
+    head = LaunchHead.model_validate_json(launch_json)
+    try:
+        check_version(head)
+        from orchestrator.worker.training.launch import launch_on_ray
+
+        return launch_on_ray(launch_json)
+    except Exception as error:  # noqa: BLE001 (whatever it is, the job must be told)
+        record_failure(head, failure_outcome(head, error, rank=None))
+        return 1
 
 
 def is_lost_peer(error: BaseException) -> bool:
@@ -51,7 +72,9 @@ def is_lost_peer(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in PEER_LOST)
 
 
-def failure_outcome(launch: Launch, error: BaseException, rank: int | None) -> Outcome:
+def failure_outcome(launch: LaunchHead, error: BaseException, rank: int | None) -> Outcome:
+    if isinstance(error, ModuleNotFoundError):
+        error = missing_part(error, launch)
     reason, hint = classify(error)
     known = isinstance(error, OrchestratorError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
@@ -74,6 +97,8 @@ def classify(error: BaseException) -> tuple[Reason, str | None]:
     text = str(error).lower()
     if isinstance(error, TrainingDiverged):
         return Reason.DIVERGED, error.hint
+    if isinstance(error, VersionMismatch):
+        return Reason.VERSION_MISMATCH, error.hint
     if isinstance(error, StoreFull) or getattr(error, "errno", None) == errno.ENOSPC:
         return Reason.DISK_FULL, "free some space and run the same command again"
     if isinstance(error, StoreDenied):
@@ -87,7 +112,7 @@ def classify(error: BaseException) -> tuple[Reason, str | None]:
     return Reason.UNKNOWN, None
 
 
-def record_failure(launch: Launch, outcome: Outcome) -> None:
+def record_failure(launch: LaunchHead, outcome: Outcome) -> None:
     """Leaves the Outcome in the store unless one is there: the first failure is the cause."""
     store = CheckpointStore(open_store(launch.store, retry_seconds=60.0), launch.job)
     try:
@@ -99,6 +124,5 @@ def record_failure(launch: Launch, outcome: Outcome) -> None:
 
 
 def _rank() -> int | None:
-    import torch.distributed as dist
-
-    return dist.get_rank() if dist.is_initialized() else None
+    dist = sys.modules.get("torch.distributed")  # whatever failed, it may be torch's import
+    return dist.get_rank() if dist is not None and dist.is_initialized() else None

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import time
+from typing import Any
 
 import ray
-from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train import RunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
-from ray.train.v2.api.exceptions import TrainingFailedError, WorkerGroupError
+from ray.train.v2.api.config import FailureConfig, ScalingConfig
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 
 from orchestrator.records import JobState, Launch, Outcome, Reason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
+from orchestrator.worker.folders import node_folders
+from orchestrator.worker.placement import GangMisplaced, label_selectors
 from orchestrator.worker.training.failures import failure_outcome, record_failure
+from orchestrator.worker.versions import install_hint
 
 logger = logging.getLogger(__name__)
 
 GROUP_START_TIMEOUT_SECONDS = "600"
+_NO_RETRIES = ("max_failures", "controller_failure_limit", "max_preemption_failures")
+_RAISED = "UserExceptionWithTraceback"
+_NO_PACKAGE = "No module named 'orchestrator"
+_NO_ROOM, _DIED_STARTING = "WorkerGroupStartupTimeoutError", "WorkerGroupStartupFailedError"
 
 
 def launch_on_ray(launch_json: str) -> int:
@@ -32,8 +42,19 @@ def launch_on_ray(launch_json: str) -> int:
     configure_logging("INFO")
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", GROUP_START_TIMEOUT_SECONDS)
     ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
+    try:
+        with node_folders(launch) as folders:
+            _trainer(launch, launch_json, f"{folders.scratch}/ray").fit()
+    except GangMisplaced as error:
+        record_failure(launch, _failed(launch, Reason.NODE_LOST, str(error)))
+    except TrainingFailedError as error:
+        record_failure(launch, _lost_gang(launch, error))
+    return _exit_code(launch)
+
+
+def _trainer(launch: Launch, launch_json: str, storage: str) -> TorchTrainer:
     resources = launch.spec.spec.resources
-    trainer = TorchTrainer(
+    return TorchTrainer(
         _worker,
         train_loop_config={"launch": launch_json},
         scaling_config=ScalingConfig(
@@ -43,19 +64,22 @@ def launch_on_ray(launch_json: str) -> int:
                 "CPU": resources.cpus_per_worker,
                 **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
             },
+            label_selector=label_selectors(launch, ray.nodes()),  # type: ignore[no-untyped-call]
         ),
         torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
         run_config=RunConfig(
             name=f"{launch.job}-a{launch.attempt}",
-            storage_path=f"{launch.scratch}/ray",
-            failure_config=FailureConfig(max_failures=0),  # only the controller retries
+            storage_path=storage,
+            failure_config=_no_retries(),
         ),
     )
-    try:
-        trainer.fit()
-    except TrainingFailedError as error:
-        record_failure(launch, _lost_worker(launch, error))
-    return _exit_code(launch)
+
+
+def _no_retries() -> FailureConfig:
+    """Only the controller retries. Rays differ in how many kinds of retries they have."""
+    known = {field.name for field in dataclasses.fields(FailureConfig)}
+    switches: dict[str, Any] = {name: 0 for name in _NO_RETRIES if name in known}
+    return FailureConfig(**switches)
 
 
 def _worker(config: dict[str, str]) -> None:
@@ -65,19 +89,56 @@ def _worker(config: dict[str, str]) -> None:
     guarded_rank(config["launch"], entered_at)
 
 
-def _lost_worker(launch: Launch, error: TrainingFailedError) -> Outcome:
+def _lost_gang(launch: Launch, error: TrainingFailedError) -> Outcome:
     """The Outcome of a gang whose ranks could not tell the cause themselves."""
-    if not isinstance(error, WorkerGroupError):
-        return failure_outcome(launch, error, rank=None)
-    rank, failure = min(error.worker_failures.items())
+    if _NO_PACKAGE in str(error):
+        message = "a node of the gang does not have this package"
+        return _failed(
+            launch, Reason.VERSION_MISMATCH, message, install_hint(launch.version or "<version>")
+        )
+    if isinstance(error, WorkerGroupError):
+        return _lost_worker(launch, error)
+    if isinstance(error, ControllerError):
+        return _not_started(launch, error.controller_failure)
+    return failure_outcome(launch, error, rank=None)
+
+
+def _not_started(launch: Launch, cause: Exception) -> Outcome:
+    logger.error("the gang could not be started: %s", cause)
+    if type(cause).__name__ == _NO_ROOM:
+        seconds = os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"]
+        message = f"the cluster had no room for the gang within {seconds} s"
+        return _failed(launch, Reason.LAUNCH_FAILED, message)
+    died = type(cause).__name__ == _DIED_STARTING
+    reason = Reason.WORKER_LOST if died else Reason.LAUNCH_FAILED
+    return _failed(launch, reason, f"the gang could not be started: {cause}")
+
+
+def _lost_worker(launch: Launch, error: WorkerGroupError) -> Outcome:
+    # A rank that raised has told its own story, or has only lost its peers: the others are dead.
+    failures = error.worker_failures
+    dead = {rank: f for rank, f in failures.items() if type(f).__name__ != _RAISED}
+    rank, failure = min((dead or failures).items())
     logger.error("worker %d was lost: %s", rank, failure)  # Ray tells it in a page
+    message = f"the process of worker {rank} died: it was killed, or its machine was lost"
+    hint = "run the same command again: it goes on from the newest checkpoint"
+    return _failed(launch, Reason.WORKER_LOST, message, hint, rank)
+
+
+def _failed(
+    launch: Launch,
+    reason: Reason,
+    message: str,
+    hint: str | None = None,
+    rank: int | None = None,
+) -> Outcome:
     return Outcome(
         job=launch.job,
         attempt=launch.attempt,
         state=JobState.FAILED,
-        reason=Reason.WORKER_LOST,
-        message=f"the process of worker {rank} died: it was killed, or its machine was lost",
-        hint="run the same command again: it goes on from the newest checkpoint",
+        reason=reason,
+        message=message,
+        hint=hint,
         rank=rank,
     )
 

@@ -1,4 +1,4 @@
-"""The worker plane's entry point: `python -m orchestrator.worker.training.main --launch FILE`.
+"""The worker plane's entry point: `python -m orchestrator.worker.training.main --launch WHERE`.
 
 As the driver of a Ray job it starts the gang through Ray Train; under torchrun it is a rank of the
 gang itself. Either way the same training function runs, and an Outcome is left in the store.
@@ -10,23 +10,22 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 
 ENTERED_AT = time.time()
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--launch", type=Path, required=True, help="JSON file of a Launch")
-    path: Path = parser.parse_args().launch
+    parser.add_argument("--launch", required=True, help="a Launch: a JSON file, or an object's URL")
+    where: str = parser.parse_args().launch
+    from orchestrator.storage.reading import read_text
+    from orchestrator.worker.training.failures import guarded_driver, guarded_rank
+
+    launch_json = read_text(where)
     if "TORCHELASTIC_RUN_ID" in os.environ:
-        from orchestrator.worker.training.failures import guarded_rank
-
-        guarded_rank(path.read_text(), ENTERED_AT)
+        guarded_rank(launch_json, ENTERED_AT)
         return 0
-    from orchestrator.worker.training.launch import launch_on_ray
-
-    return launch_on_ray(path.read_text())
+    return guarded_driver(launch_json)
 
 
 if __name__ == "__main__":

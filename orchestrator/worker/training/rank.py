@@ -21,6 +21,7 @@ from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.splits import Splits, load_splits
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
+from orchestrator.worker.folders import NodeFolders, base_folder, node_folders
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.export import complete_folder
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
@@ -68,8 +69,10 @@ def run_rank(launch: Launch, entered_at: float) -> None:
         Phase.LAUNCH: entered_at - launch.submitted_at,
         Phase.IMPORT: time.time() - entered_at,
     }
-    with Reporter(launch, gang.rank) as reporter:
-        outcome = Attempt(launch, gang, store, reporter, Clock(reporter, seconds)).run()
+    with Reporter(launch, gang.rank, store) as reporter:
+        with node_folders(launch) as folders:
+            work = Attempt(launch, gang, store, reporter, Clock(reporter, seconds), folders)
+            outcome = work.run()
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
@@ -86,8 +89,10 @@ class Attempt:
         store: CheckpointStore,
         reporter: Reporter,
         clock: Clock,
+        folders: NodeFolders,
     ) -> None:
         self.launch = launch
+        self.folders = folders
         self.spec = launch.spec.spec
         self.gang = gang
         self.store = store
@@ -99,13 +104,12 @@ class Attempt:
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
         with self.clock.phase(Phase.LOAD):
-            task = task_for(self.spec.task)
-            tokenizer = load_tokenizer(Path(self.launch.base_path))
-            splits = load_splits(self.spec, task, tokenizer, Path(self.launch.cache))
-            model = load_model(
-                task, Path(self.launch.base_path), tokenizer, self.spec.training.seed
-            )
-            restored = restore(self.store, self.launch, self.gang)
+            task, cache = task_for(self.spec.task), self.folders.cache
+            base = base_folder(self.launch, cache, verify=self.gang.local_rank == 0)
+            tokenizer = load_tokenizer(base)
+            splits = load_splits(self.spec, task, tokenizer, cache)
+            model = load_model(task, base, tokenizer, self.spec.training.seed)
+            restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored[2] if restored else Progress()
             self.resumed_from = restored[1].step if restored else None
         evaluation = EvaluationPass(
@@ -124,9 +128,8 @@ class Attempt:
             return self._interrupted(run, step)
         # 4. The weights to publish, as plain transformers will load them, on every split of test.
         with self.clock.phase(Phase.EVALUATE):
-            folder = Path(self.launch.scratch) / "export"
-            self._export(run, folder)
-            self.gang.barrier()
+            folder = self.folders.scratch / "export"
+            self._export(run, folder, step)
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             published = task.build_model(folder, dtype="auto")
             metrics = self._evaluate(published, evaluation, splits)
@@ -162,7 +165,7 @@ class Attempt:
             valid={domain: splits.valid[domain] for domain in domains},
             batches=batches,
             evaluation=evaluation,
-            checkpointer=Checkpointer(self.store, self.launch, self.gang),
+            checkpointer=Checkpointer(self.store, self.launch, self.gang, self.folders.scratch),
             reporter=self.reporter,
             progress=progress,
             num_steps=total_steps(spec, batches.steps_per_epoch),
@@ -171,13 +174,13 @@ class Attempt:
     def _train(self, run: Run, model: PreTrainedModel, resume: Path | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         apply_method(self.spec.method, model)
-        arguments = training_arguments(self.spec, run.num_steps, Path(self.launch.scratch))
+        arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
-            trainer.write_weights(Path(self.launch.scratch) / "export")
+            trainer.write_weights(self.folders.scratch / "export")
         if self.gang.is_first:
             self.store.put_history(self.launch.attempt, run.history)
         trainer.release()
@@ -185,14 +188,25 @@ class Attempt:
         gc.collect()
         return step
 
-    def _export(self, run: Run, folder: Path) -> None:
-        if not self.gang.is_first:
-            return
-        if not self.spec.selection.last:
+    def _export(self, run: Run, folder: Path, step: int) -> None:
+        """The model's folder, on every node: each evaluates a part of the test splits."""
+        attempt, is_last = self.launch.attempt, self.spec.selection.last
+        if not is_last:
             best = run.progress.best
             assert best is not None, "selection evaluates at the last step at the latest"
-            self.store.fetch_weights(best.attempt, best.step, folder)
-        complete_folder(folder, run.tokenizer)
+            attempt, step = best.attempt, best.step
+        # The last weights are on the first node alone: others get them through the store.
+        handed_over = is_last and sum(self.gang.gather(self.gang.local_rank == 0)) > 1
+        if handed_over and self.gang.is_first:
+            self.store.put_weights(attempt, step, folder, {"run": self.launch.identity.run})
+        self.gang.barrier()
+        if self.gang.local_rank == 0:
+            if not (is_last and self.gang.is_first):
+                self.store.fetch_weights(attempt, step, folder)
+            complete_folder(folder, run.tokenizer)
+        self.gang.barrier()
+        if handed_over and self.gang.is_first:
+            self.store.delete_weights(attempt, step)
 
     def _evaluate(
         self, model: PreTrainedModel, evaluation: EvaluationPass, splits: Splits

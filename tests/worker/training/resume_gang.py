@@ -14,6 +14,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from orchestrator.records import CheckpointRef, Launch, Outcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.folders import node_folders
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training.rank import Attempt, Clock
 from orchestrator.worker.training.reporting import Reporter
@@ -38,7 +39,8 @@ def attempt(launch: Launch, gang: Gang, num_steps: int = 10_000) -> Outcome:
         assert store.claim_attempt({}) == launch.attempt
     gang.barrier()
     reporter = StopAfter(launch, gang.rank, num_steps)
-    outcome = Attempt(launch, gang, store, reporter, Clock(reporter, {})).run()
+    with node_folders(launch) as folders:
+        outcome = Attempt(launch, gang, store, reporter, Clock(reporter, {}), folders).run()
     gang.barrier()
     unset_hf_deepspeed_config()  # a gang trains once; the next one must not see this one's
     AcceleratorState._reset_state(reset_partial_state=False)
