@@ -47,6 +47,10 @@ class Report(Record):
     )
     checkpoint_step: int | None = Field(default=None, description="Newest step committed so far.")
     message: str | None = Field(default=None, description="One line for a person.")
+    log: str | None = Field(
+        default=None, description="What the rank has printed since; each byte as its Latin-1 sign."
+    )
+    log_offset: int = Field(default=0, ge=0, description="Where `log` begins in all it printed.")
 
 
 class Point(Record):

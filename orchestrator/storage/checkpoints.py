@@ -271,6 +271,10 @@ class CheckpointStore:
         self._store.put_file(key, path)
         return self._store.key_url(key)
 
+    def log(self, attempt: int, rank: int) -> bytes:
+        """A rank's log as it was last kept; ObjectNotFound where there is none."""
+        return self._store.get_bytes(f"a{attempt}/logs/rank-{rank}.log")
+
     def put_stacks(self, attempt: int, rank: int, text: str) -> None:
         """Keeps the newest stacks of a rank's threads."""
         self._store.put_bytes(f"a{attempt}/stacks/rank-{rank}.txt", text.encode())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
+from orchestrator.control.controller.logs import LiveLogs
 from orchestrator.control.store import Attempts
 from orchestrator.records import Directive, Report
 
@@ -19,9 +20,18 @@ Listener = Callable[[Report], None]
 class ReportDesk:
     """Takes Reports in by their Attempt's token."""
 
-    def __init__(self, attempts: Attempts, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, attempts: Attempts, clock: Callable[[], float], logs: LiveLogs | None = None
+    ) -> None:
+        """
+        Args:
+            attempts: The rows.
+            clock: Seconds since the epoch.
+            logs: Where the output of ranks is kept; absent: it is dropped.
+        """
         self._attempts = attempts
         self._clock = clock
+        self._logs = logs
         self._listeners: list[Listener] = []
 
     def subscribe(self, listener: Listener) -> None:
@@ -36,6 +46,8 @@ class ReportDesk:
         secret = hashlib.sha256(token.encode()).hexdigest()
         directive = self._attempts.report(secret, report, self._clock())
         if directive is not None:
+            if self._logs is not None:
+                self._logs.take(report)
             for listener in self._listeners:
                 listener(report)
         return directive

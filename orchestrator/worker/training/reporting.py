@@ -27,6 +27,8 @@ HEARTBEAT_SECONDS = 1.5
 OTHERS_HEARTBEAT_SECONDS = 5.0  # of the ranks that have no progress to tell
 MAX_WAITING = 1000  # Reports kept while nobody answers; the oldest go first
 LOG_EVERY_SECONDS = 30.0
+LOG_PIECE_BYTES = 16_000  # with a Report, whose size is limited
+STDERR = 2
 
 
 class Reporter:
@@ -100,7 +102,8 @@ class Reporter:
                 self._wake.wait(SEND_EVERY_SECONDS)
                 self._wake.clear()
                 now = time.monotonic()
-                if (self._dirty and self._rank == 0) or now > sent_at + beat:
+                is_news = (self._dirty and self._rank == 0) or self._log.has_unsent
+                if is_news or now > sent_at + beat:
                     self._report(client)
                     sent_at = now
                 if now > logged_at + LOG_EVERY_SECONDS:
@@ -136,11 +139,15 @@ class Reporter:
     def _send(self, client: httpx.Client, report: Report) -> bool:
         """Whether it was answered, be it with a refusal."""
         assert self._launch.report_url is not None
+        if len(self._waiting) == 1:  # output goes with the newest, and is not kept twice
+            offset, text = self._log.unsent()
+            report = report.model_copy(update={"log": text, "log_offset": offset})
         try:
             answer = client.post(self._launch.report_url, content=report.model_dump_json())
             if answer.is_server_error:
                 return False  # the controller is away: training goes on
             if answer.is_success:
+                self._log.mark_sent(report)
                 self._obey(Directive.model_validate_json(answer.content))
         except httpx.HTTPError:
             return False
@@ -174,19 +181,47 @@ class RankLog:
     """The file this process's output goes to, where it is one: Ray gives each worker its own."""
 
     def __init__(self) -> None:
-        self._size = 0
+        self._path = _output_file()
+        self._kept = 0  # bytes that are in the store
+        self._sent = 0  # bytes that the control plane has
+
+    @property
+    def has_unsent(self) -> bool:
+        return self._size() > self._sent
+
+    def unsent(self) -> tuple[int, str | None]:
+        """Where the next piece begins, and the piece; None: there is nothing new."""
+        if self._path is None or not self.has_unsent:
+            return self._sent, None
+        with self._path.open("rb") as stream:
+            stream.seek(self._sent)
+            return self._sent, stream.read(LOG_PIECE_BYTES).decode("latin-1")
+
+    def mark_sent(self, report: Report) -> None:
+        if report.log is not None:
+            self._sent = report.log_offset + len(report.log)
 
     def grown(self) -> Path | None:
         """The file, if it has grown since the last call."""
+        size = self._size()
+        if size <= self._kept:
+            return None
+        self._kept = size
+        return self._path
+
+    def _size(self) -> int:
         try:
-            path = Path(f"/proc/self/fd/{sys.__stderr__.fileno()}").resolve()  # type: ignore[union-attr]
-            size = path.stat().st_size if path.is_file() else 0
-        except (OSError, ValueError, AttributeError):
-            return None
-        if size <= self._size:
-            return None
-        self._size = size
-        return path
+            return self._path.stat().st_size if self._path is not None else 0
+        except OSError:
+            return 0
+
+
+def _output_file() -> Path | None:
+    try:
+        path = Path(f"/proc/self/fd/{STDERR}").resolve()
+    except OSError:
+        return None
+    return path if path.is_file() else None
 
 
 def all_stacks() -> str:
