@@ -98,6 +98,9 @@ def _unexplained(ending: Ending) -> Outcome:
     resume = (
         f"{ending.go_on}: it resumes from step {step}" if step is not None else f"{ending.go_on}"
     )
+    if seen.reason is not None:
+        hint = seen.hint or resume
+        return _outcome(ending, JobState.FAILED, seen.reason, seen.message, hint)
     if seen.status in (AttemptStatus.UNKNOWN, AttemptStatus.ABSENT):
         detail = f": {seen.message}" if seen.message else ""
         message = f"the cluster lost the attempt{detail}"

@@ -12,10 +12,10 @@ from typing import Any
 from orchestrator.control.backends.base import AttemptStatus, Observation
 from orchestrator.control.controller.effects import Key
 from orchestrator.control.controller.lifecycle import Act, Concluded, Known
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job
 
-ASK_AGAIN_SECONDS = 2.0  # a store that was away
+ASK_AGAIN_SECONDS = 2.0  # a store or a backend that was away
 
 
 class Knowledge:
@@ -45,14 +45,16 @@ class Knowledge:
         if known is None:
             return
         if key.act is Act.LAUNCH:
-            self._known[name] = _launched(known, result)
+            self._known[name] = _launched(known, result, now)
         elif key.act is Act.LOOK:
             self._known[name] = _looked(known, result, now)
         elif key.act is Act.CONCLUDE:
             self._known[name] = _concluded(known, result, now)
 
 
-def _launched(known: Known, result: object) -> Known:
+def _launched(known: Known, result: object, now: float) -> Known:
+    if isinstance(result, BackendUnavailable):  # nobody refused it: it keeps its number
+        return replace(known, launch_at=now + ASK_AGAIN_SECONDS)
     if isinstance(result, OrchestratorError):
         return replace(known, launch_error=result)
     if isinstance(result, Exception):

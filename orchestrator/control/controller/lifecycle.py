@@ -70,6 +70,7 @@ class Known:
     looked_at: float | None = None
     answered_at: float | None = None  # newest look that was answered
     since: float | None = None  # when this process met it
+    launch_at: float | None = None  # the backend was away: try again then
     is_launched: bool = False  # by this process; the rows say so a moment later
     launch_error: OrchestratorError | None = None
     concluded: Concluded | None = None
@@ -160,7 +161,7 @@ def _to_be_launched(view: View, now: float) -> Decision:
         launched = {"state": AttemptState.LAUNCHED, "launched_at": now}
         return Decision(Move(Reason.LAUNCHED, kind="Launched", attempt=launched))
     if known.token is not None:
-        return _once(view, Act.LAUNCH)
+        return _once(view, Act.LAUNCH, due=_due(known.launch_at, now))
     if known.seen is None or known.seen.status is AttemptStatus.UNKNOWN:
         return _once(view, Act.LOOK)
     if known.seen.status is AttemptStatus.ABSENT:
