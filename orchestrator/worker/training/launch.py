@@ -84,6 +84,7 @@ def _no_retries() -> FailureConfig:
 
 def _worker(config: dict[str, str]) -> None:
     entered_at = time.time()
+    os.dup2(2, 1)  # all that a rank prints is one log, in its order
     from orchestrator.worker.training.failures import guarded_rank
 
     guarded_rank(config["launch"], entered_at)

@@ -27,7 +27,7 @@ HEARTBEAT_SECONDS = 1.5
 OTHERS_HEARTBEAT_SECONDS = 5.0  # of the ranks that have no progress to tell
 MAX_WAITING = 1000  # Reports kept while nobody answers; the oldest go first
 LOG_EVERY_SECONDS = 30.0
-LOG_PIECE_BYTES = 16_000  # with a Report, whose size is limited
+LOG_PIECE_BYTES = 10_000  # with a Report, whose size is limited
 STDERR = 2
 
 
@@ -61,7 +61,7 @@ class Reporter:
         self._waiting: deque[Report] = deque(maxlen=MAX_WAITING)
         self._action = Action.CONTINUE
         self._dumped_for: float | None = None
-        self._log = RankLog()
+        self._log = RankLog(output_file())
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -104,15 +104,15 @@ class Reporter:
                 now = time.monotonic()
                 is_news = (self._dirty and self._rank == 0) or self._log.has_unsent
                 if is_news or now > sent_at + beat:
-                    self._report(client)
+                    self.deliver(client)
                     sent_at = now
                 if now > logged_at + LOG_EVERY_SECONDS:
                     self._keep_log()
                     logged_at = now
-            self._report(client)
+            self.deliver(client)
         self._keep_log()
 
-    def _report(self, client: httpx.Client) -> None:
+    def deliver(self, client: httpx.Client) -> None:
         """Adds what is to say to what still waits, and sends it in order until nobody answers."""
         if self._launch.report_url is None:
             return
@@ -180,8 +180,8 @@ class Reporter:
 class RankLog:
     """The file this process's output goes to, where it is one: Ray gives each worker its own."""
 
-    def __init__(self) -> None:
-        self._path = _output_file()
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
         self._kept = 0  # bytes that are in the store
         self._sent = 0  # bytes that the control plane has
 
@@ -216,7 +216,8 @@ class RankLog:
             return 0
 
 
-def _output_file() -> Path | None:
+def output_file() -> Path | None:
+    """What this process's stderr is, where it is a file."""
     try:
         path = Path(f"/proc/self/fd/{STDERR}").resolve()
     except OSError:
