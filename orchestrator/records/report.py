@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from orchestrator.records.base import Record
 
@@ -28,6 +28,9 @@ class Phase(StrEnum):
 
 class Report(Record):
     """A progress message of one rank. `sequence` grows by one within (attempt, rank)."""
+
+    # JSON has no NaN: as text it survives the way, as null it would be no Report at all.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     job: str
     attempt: int

@@ -110,6 +110,11 @@ class ObjectStore:
         entry = FileEntry(path=key, size_bytes=sent.size_bytes, sha256=sent.sha256)
         return entry, sent.etag
 
+    def copy(self, source: str, key: str) -> None:
+        """Copies an object within the store, without its bytes coming here; overwrites."""
+        origin = self._path(source)
+        self._write(key, lambda client, to: obstore.copy(client, origin, to))
+
     def get_file(self, key: str, path: Path, *, sha256: str | None = None) -> None:
         """Downloads to `path`, which appears whole or not at all; IntegrityError on other bytes."""
         where = self.key_url(key)

@@ -1,1 +1,1 @@
-"""The HTTP interface of the control plane. Every route but the health check wants a token."""
+"""The HTTP interface of the control plane. Every route but the health probes wants a token."""
