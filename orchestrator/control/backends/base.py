@@ -12,7 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from orchestrator.records import Placed
+from orchestrator.records import Placed, Reason
 from orchestrator.records.ids import submission_id
 
 WORKER_MODULE = "orchestrator.worker.training.main"
@@ -42,13 +42,15 @@ class Observation:
     status: AttemptStatus
     message: str = ""
     exit_code: int | None = None
+    reason: Reason | None = None  # of a failure whose cause the backend itself knows
+    hint: str | None = None  # what to do about that
 
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """One machine of a backend, and what gangs may hold of it altogether."""
 
-    name: str
+    name: str  # unique in its backend, and the same after a restart of the machine's Ray
     cpus: float
     gpus: int = 0
     memory_bytes: int = 0
@@ -96,7 +98,8 @@ class Backend(Protocol):
     def launch(self, request: LaunchRequest) -> AttemptHandle:
         """Starts an Attempt; a second call for the same Attempt changes nothing.
 
-        Raises LaunchFailed when it cannot be started.
+        Raises LaunchFailed when it is refused, BackendUnavailable when nobody can be asked now.
+        May wait for a place that is coming up; call it on a thread.
         """
         ...
 
@@ -110,8 +113,13 @@ class Backend(Protocol):
         """The last lines of the driver's output; empty where they cannot be had."""
         ...
 
-    def close(self) -> None:
-        """Gives back what the backend holds for this process; nothing of it stays behind."""
+    def close(self, *, keep: bool = False) -> None:
+        """Gives back what the backend holds for this process.
+
+        Args:
+            keep: Leaves the machines that the backend has started to whoever comes next, and with
+                them the Attempts that run there; else nothing stays behind.
+        """
         ...
 
 

@@ -75,6 +75,7 @@ class ClusterSize:
 
     num_cpus: int
     num_gpus: int = 0
+    node_name: str = "local"  # by which placements name the one node
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +261,7 @@ def _command(root: Path, cluster_id: str, size: ClusterSize) -> list[str]:
         *(sys.executable, "-m", module, "--parent", str(os.getpid())),
         *("--root", str(root), "--name", _folder_name(cluster_id)),
         *("--num-cpus", str(size.num_cpus), "--num-gpus", str(size.num_gpus)),
+        *("--node-name", size.node_name),
         *("--object-store-bytes", str(OBJECT_STORE_BYTES)),
     ]
 

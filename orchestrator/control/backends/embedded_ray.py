@@ -69,6 +69,7 @@ def start_node(arguments: argparse.Namespace) -> Any:
         "object_store_memory": arguments.object_store_bytes,
         "temp_dir": arguments.temp_dir,
         "node_ip_address": "127.0.0.1",
+        "node_name": arguments.node_name,
         "include_dashboard": True,  # it serves the Jobs API
         "dashboard_host": "127.0.0.1",
         "dashboard_port": 0,
@@ -126,6 +127,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parent", type=int, required=True)
     parser.add_argument("--temp-dir", required=True)
+    parser.add_argument("--node-name", required=True)
     parser.add_argument("--num-cpus", type=int, required=True)
     parser.add_argument("--num-gpus", type=int, required=True)
     parser.add_argument("--object-store-bytes", type=int, required=True)

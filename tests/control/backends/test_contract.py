@@ -106,18 +106,19 @@ def test_stopping(backend: Backend, start: Start) -> None:
     backend.stop(handle)  # does nothing
 
 
-def test_what_was_never_launched_is_unknown(backend: Backend, start: Start) -> None:
+def test_what_was_never_launched_is_absent(backend: Backend, start: Start) -> None:
     start("succeeds")
     stranger = AttemptHandle("job-00000000000000000000000000", 7)
-    assert backend.observe(stranger).status is AttemptStatus.UNKNOWN
+    assert backend.observe(stranger).status is AttemptStatus.ABSENT
     backend.stop(stranger)
     assert backend.log_tail(stranger, 5) == ""
 
 
 def test_there_is_room_for_someone(backend: Backend) -> None:
-    capacity = backend.capacity()
-    assert capacity.cpus >= 1
-    assert capacity.memory_bytes > 100_000_000
+    (node,) = backend.nodes()
+    assert node.is_alive
+    assert node.cpus >= 1
+    assert node.memory_bytes > 100_000_000
 
 
 @pytest.mark.cluster

@@ -98,7 +98,7 @@ def test_a_root_that_is_too_long_starts_nothing(tmp_path: Path) -> None:
 
 def test_observing_without_a_cluster_is_no_failure(root: Path) -> None:
     backend = LocalBackend(root)
-    assert backend.observe(AttemptHandle("job-x", 1)).status is AttemptStatus.UNKNOWN
+    assert backend.observe(AttemptHandle("job-x", 1)).status is AttemptStatus.ABSENT
     assert backend.log_tail(AttemptHandle("job-x", 1), 5) == ""
     backend.stop(AttemptHandle("job-x", 1))
     backend.close()

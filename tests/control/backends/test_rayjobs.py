@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from orchestrator.control.backends.base import AttemptStatus, Observation
-from orchestrator.control.backends.rayjobs import RayJobs
-from orchestrator.errors import LaunchFailed
+from orchestrator.control.backends.rayjobs import RayJobs, open_api
+from orchestrator.errors import BackendUnavailable, LaunchFailed
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -39,20 +39,15 @@ class ScriptedCluster:
         self.now += seconds
 
     def client(self) -> RayJobs:
-        return RayJobs(
-            "http://ray",
-            "secret",
-            transport=httpx.MockTransport(self),
-            clock=lambda: self.now,
-            sleep=self.sleep,
-        )
+        http = open_api("http://ray", "secret", httpx.MockTransport(self))
+        return RayJobs(http, clock=lambda: self.now, sleep=self.sleep)
 
 
 def job(status: str, **fields: Any) -> httpx.Response:
     return httpx.Response(200, json={"status": status, "message": "m", **fields})
 
 
-UNKNOWN_JOB = httpx.Response(404, text="no such job")
+UNKNOWN_JOB = httpx.Response(404, text="Job job-1-a1 does not exist")
 ACCEPTED = httpx.Response(200, json={"submission_id": "job-1-a1"})
 
 
@@ -102,8 +97,9 @@ def test_a_refused_token_is_not_tried_again() -> None:
 def test_patience_ends_with_the_last_thing_ray_said() -> None:
     answer = httpx.Response(500, text="Traceback\n  File x\nNo available agent.\n.\n")
     cluster = ScriptedCluster(get=[UNKNOWN_JOB], post=[answer])
-    with pytest.raises(LaunchFailed, match=r"HTTP 500: No available agent\."):
-        cluster.client().submit("job-1-a1", "python x", environment={})
+    with pytest.raises(BackendUnavailable, match=r"HTTP 500: No available agent\."):
+        cluster.client().submit("job-1-a1", "python x", environment={}, patience_seconds=10)
+    assert cluster.now == pytest.approx(10.2, abs=0.2)
 
 
 def test_submitting_ends_when_it_is_cancelled() -> None:
@@ -126,7 +122,7 @@ def test_submitting_ends_when_it_is_cancelled() -> None:
         (job("SOMETHING_NEW"), Observation(AttemptStatus.UNKNOWN, "m")),
         (
             UNKNOWN_JOB,
-            Observation(AttemptStatus.UNKNOWN, "the cluster does not know the job job-1-a1"),
+            Observation(AttemptStatus.ABSENT, "the cluster does not know the job job-1-a1"),
         ),
     ],
 )
@@ -142,6 +138,8 @@ def test_looking(answer: httpx.Response, expected: Observation) -> None:
         httpx.ReadTimeout("slow"),
         httpx.Response(500, text="boom"),
         httpx.Response(200, text="<html>"),
+        httpx.Response(404, text="404 page not found"),  # a proxy that has lost its upstream
+        httpx.Response(401, text="wrong token"),
     ],
 )
 def test_a_failed_look_is_not_a_failed_job(failure: httpx.Response | Exception) -> None:
