@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from orchestrator.control.store.database import Database
 from orchestrator.control.store.intake import Intake, NewPoint, hear
 from orchestrator.control.store.rows import ATTEMPTS
 from orchestrator.control.store.schema import attempts, points
 from orchestrator.records import Action, Attempt, AttemptState, Directive, Point, Report
+
+_OF_TOKEN = (
+    select(*ATTEMPTS.columns, attempts.c.intake)
+    .where(attempts.c.token_sha256 == bindparam("token"))
+    .with_for_update()
+)
+_UPDATE = update(attempts).where(
+    attempts.c.job == bindparam("of_job"), attempts.c.number == bindparam("of_number")
+)
+_ADD_POINT = insert(points)
 
 
 class Attempts:
@@ -48,14 +58,9 @@ class Attempts:
         A repeated or overtaken one is only answered. None: the token is unknown or another
         attempt's, or the attempt has ended.
         """
-        query = (
-            select(*ATTEMPTS.columns, attempts.c.intake)
-            .where(attempts.c.token_sha256 == token_sha256)
-            .with_for_update()
-        )
 
         def work(connection: Connection) -> Directive | None:
-            row = connection.execute(query).first()
+            row = connection.execute(_OF_TOKEN, {"token": token_sha256}).first()
             attempt = None if row is None else ATTEMPTS.record(row[:-1])
             if row is None or attempt is None or attempt.state is AttemptState.ENDED:
                 return None
@@ -63,8 +68,8 @@ class Attempts:
                 return None
             heard = hear(attempt, Intake.model_validate(row.intake), report, now)
             if heard is not None:
-                this = (attempts.c.job == attempt.job) & (attempts.c.number == attempt.number)
-                connection.execute(update(attempts).where(this), heard.updates)
+                this = {"of_job": attempt.job, "of_number": attempt.number}
+                connection.execute(_UPDATE, {**heard.updates, **this})
                 for point in heard.points:
                     _add_point(connection, report, point)
             return Directive(action=Action(attempt.directive), at=attempt.directive_at)
@@ -72,28 +77,26 @@ class Attempts:
         return self._database.write(work)
 
 
-def put_attempt(
-    database: Database, connection: Connection, attempt: Attempt, token_sha256: str | None
-) -> None:
-    """Adds the attempt, or writes what the control plane knows of it over what it knew.
+class WrittenAttempts:
+    """How `changes`, and nobody else, writes attempts: the row of their job is locked."""
 
-    Called by `changes` alone: the job's row is locked.
-    """
-    claim = database.insert(attempts)
-    new = claim.excluded
-    statement = claim.on_conflict_do_update(
-        index_elements=[attempts.c.job, attempts.c.number],
-        set_={
-            "state": new.state,
-            "directive": new.directive,
-            "record": new.record,
-            "token_sha256": func.coalesce(new.token_sha256, attempts.c.token_sha256),
-        },
-    )
-    values = ATTEMPTS.values(attempt)
-    connection.execute(
-        statement, {**values, "token_sha256": token_sha256, "intake": Intake().model_dump()}
-    )
+    def __init__(self, database: Database) -> None:
+        claim = database.insert(attempts)
+        new = claim.excluded
+        self._statement = claim.on_conflict_do_update(
+            index_elements=[attempts.c.job, attempts.c.number],
+            set_={
+                "state": new.state,
+                "directive": new.directive,
+                "record": new.record,
+                "token_sha256": func.coalesce(new.token_sha256, attempts.c.token_sha256),
+            },
+        )
+
+    def put(self, connection: Connection, attempt: Attempt, token_sha256: str | None) -> None:
+        """Adds it, or writes what the control plane knows of it over what it knew."""
+        values = {**ATTEMPTS.values(attempt), "token_sha256": token_sha256}
+        connection.execute(self._statement, {**values, "intake": Intake().model_dump()})
 
 
 def _add_point(connection: Connection, report: Report, point: NewPoint) -> None:
@@ -114,4 +117,4 @@ def _add_point(connection: Connection, report: Report, point: NewPoint) -> None:
             "time": report.time,
             "metrics": point.metrics,
         }
-        connection.execute(insert(points), values)
+        connection.execute(_ADD_POINT, values)

@@ -13,10 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
-from orchestrator.control.store.attempts import put_attempt
+from orchestrator.control.store.attempts import WrittenAttempts
 from orchestrator.control.store.database import Database
 from orchestrator.control.store.events import append, begin_appending
-from orchestrator.control.store.leases import Lease, holds
+from orchestrator.control.store.leases import HeldLease, Lease
 from orchestrator.control.store.rows import DOCUMENTS, job_values
 from orchestrator.control.store.schema import job_documents, jobs
 from orchestrator.records import Attempt, Event, Job, JobDocuments, may_follow
@@ -66,56 +66,75 @@ class JobChange:
         return after
 
 
-def write(
-    database: Database, connection: Connection, change: JobChange, lease: Lease | None
-) -> Job | None:
-    """Writes all of a change or nothing; None: it is stale, or the lease is lost."""
-    after = change.after()
-    # 1. Locks that are shared come first, so that writers wait for each other in one order.
-    if change.event is not None:
-        begin_appending(connection)
-    # 2. Whoever decides by a lease still has it, and keeps it until the commit.
-    if lease is not None and not holds(connection, database, lease):
-        return None
-    # 3. The job is still as it was seen.
-    if connection.execute(_UPDATE, _parameters(change, after)).rowcount == 0:
-        return None
-    # 4. What is told and written with it.
-    if change.event is not None:
-        append(connection, change.event, after.team)
-    if change.attempt is not None:
-        put_attempt(database, connection, change.attempt, change.token_sha256)
-    if change.documents is not None:
-        values = DOCUMENTS.values(change.documents)
-        of_job = job_documents.c.job == after.id
-        connection.execute(update(job_documents).where(of_job), values)
-    return after
+class _Row:
+    """A change, checked and ready to be written."""
+
+    def __init__(self, change: JobChange) -> None:
+        self.change = change
+        self.after = change.after()
+        values = {n: value for n, value in job_values(self.after).items() if n not in _FIXED}
+        seen = {"seen_id": change.seen.id, "seen_version": change.seen.version}
+        self.parameters: dict[str, Any] = {**values, **seen}
 
 
-def write_many(
-    database: Database, connection: Connection, changes: Sequence[JobChange], lease: Lease | None
-) -> list[Job | None]:
-    """Writes those of many changes that are not stale; none of them has an event.
+class Changes:
+    """Writes changes, for `Jobs`."""
 
-    Why jobs wait changes for thousands at once, and is no fact to keep.
-    """
-    seen = {change.seen.id: change.seen.version for change in changes}
-    assert len(seen) == len(changes), "one change a job"
-    for change in changes:
-        bare = (change.event, change.attempt, change.documents)
-        assert bare == (None, None, None), "a change with an event is applied by itself"
-    if lease is not None and not holds(connection, database, lease):
-        return [None] * len(changes)
-    fresh = _locked(connection, seen)
-    written = {change.seen.id: change.after() for change in changes if change.seen.id in fresh}
-    if written:
-        parameters = [
-            _parameters(change, written[change.seen.id])
-            for change in changes
-            if change.seen.id in written
-        ]
-        connection.execute(_UPDATE, parameters)
-    return [written.get(change.seen.id) for change in changes]
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._leases = HeldLease(database)
+        self._attempts = WrittenAttempts(database)
+
+    def write(self, change: JobChange, lease: Lease | None) -> Job | None:
+        """Writes all of a change or nothing; None: it is stale, or the lease is lost."""
+        row = _Row(change)
+        return self._database.write(lambda connection: self._write(connection, row, lease))
+
+    def write_many(self, changes: Sequence[JobChange], lease: Lease | None) -> Sequence[Job | None]:
+        """Writes those of many changes that are not stale; none of them has an event.
+
+        Why jobs wait changes for thousands at once, and is no fact to keep.
+        """
+        assert len({change.seen.id for change in changes}) == len(changes), "one change a job"
+        for change in changes:
+            bare = (change.event, change.attempt, change.documents)
+            assert bare == (None, None, None), "a change with an event is applied by itself"
+        # All that takes time comes before the transaction, whose locks others wait for.
+        rows = [_Row(change) for change in changes]
+        return self._database.write(lambda connection: self._write_many(connection, rows, lease))
+
+    def _write(self, connection: Connection, row: _Row, lease: Lease | None) -> Job | None:
+        change, after = row.change, row.after
+        # 1. Locks that are shared come first, so that writers wait for each other in one order.
+        if change.event is not None:
+            begin_appending(connection)
+        # 2. Whoever decides by a lease still has it, and keeps it until the commit.
+        if lease is not None and not self._leases.is_held(connection, lease):
+            return None
+        # 3. The job is still as it was seen.
+        if connection.execute(_UPDATE, row.parameters).rowcount == 0:
+            return None
+        # 4. What is told and written with it.
+        if change.event is not None:
+            append(connection, change.event, after.team)
+        if change.attempt is not None:
+            self._attempts.put(connection, change.attempt, change.token_sha256)
+        if change.documents is not None:
+            values = DOCUMENTS.values(change.documents)
+            of_job = job_documents.c.job == after.id
+            connection.execute(update(job_documents).where(of_job), values)
+        return after
+
+    def _write_many(
+        self, connection: Connection, rows: Sequence[_Row], lease: Lease | None
+    ) -> list[Job | None]:
+        if lease is not None and not self._leases.is_held(connection, lease):
+            return [None] * len(rows)
+        fresh = _locked(connection, {row.after.id: row.change.seen.version for row in rows})
+        parameters = iter([row.parameters for row in rows if row.after.id in fresh])
+        while some := list(islice(parameters, _AT_ONCE)):
+            connection.execute(_UPDATE, some)
+        return [row.after if row.after.id in fresh else None for row in rows]
 
 
 def _locked(connection: Connection, seen: Mapping[str, int]) -> set[str]:
@@ -127,8 +146,3 @@ def _locked(connection: Connection, seen: Mapping[str, int]) -> set[str]:
         rows = connection.execute(query.order_by(jobs.c.id).with_for_update())
         fresh.update(id for id, version in rows if version == seen[id])
     return fresh
-
-
-def _parameters(change: JobChange, after: Job) -> dict[str, Any]:
-    values = {name: value for name, value in job_values(after).items() if name not in _FIXED}
-    return {**values, "seen_id": change.seen.id, "seen_version": change.seen.version}

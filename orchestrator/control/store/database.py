@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import (
@@ -17,10 +18,10 @@ from sqlalchemy import (
     Double,
     Engine,
     Table,
+    bindparam,
     cast,
     extract,
     func,
-    literal,
     select,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -102,12 +103,13 @@ class Database:
         """The database's time: what leases are measured by, the same for every process."""
         if self._clock is not None:
             return self._clock()
-        return self.read(lambda connection: float(connection.scalar(select(self.time())) or 0.0))
+        return self.read(lambda connection: float(connection.scalar(select(self.time)) or 0.0))
 
+    @cached_property
     def time(self) -> ColumnElement[float]:
-        """The database's time within a statement, not the transaction's beginning."""
+        """The database's time when a statement runs, not when its transaction began."""
         if self._clock is not None:
-            return literal(self._clock(), Double)
+            return bindparam(None, callable_=self._clock, type_=Double, unique=True)
         if self._is_sqlite:
             days: ColumnElement[float] = func.julianday("now", type_=Double)
             return (days - _UNIX_EPOCH_DAYS) * 86_400.0

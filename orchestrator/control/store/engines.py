@@ -33,7 +33,7 @@ _POSTGRESQL_DEFAULTS: Mapping[str, str | int] = {
     "tcp_user_timeout": 10_000,
     # A client that vanished must not keep its locks: a standby waits for them.
     "options": (
-        "-c idle_in_transaction_session_timeout=5000 "
+        "-c idle_in_transaction_session_timeout=10000 "
         "-c lock_timeout=10000 -c statement_timeout=30000"
     ),
 }

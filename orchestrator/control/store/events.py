@@ -12,7 +12,10 @@ from orchestrator.control.store.rows import EVENTS, event_values
 from orchestrator.control.store.schema import events
 from orchestrator.records import Event
 
-_LOCK = 0x6F72636873_02  # an own number among the database's advisory locks
+_LOCK = text(f"SELECT pg_advisory_xact_lock({0x6F72636873_02})")
+"""A number of our own among the database's advisory locks."""
+
+_INSERT = insert(events).inline()
 
 
 class Events:
@@ -56,9 +59,9 @@ def begin_appending(connection: Connection) -> None:
     wait for each other in one order. SQLite's transactions are one at a time anyway.
     """
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        connection.execute(_LOCK)
 
 
 def append(connection: Connection, event: Event, team: str) -> None:
     """Adds an event of a job of `team`; after `begin_appending`."""
-    connection.execute(insert(events), event_values(event, team))
+    connection.execute(_INSERT, event_values(event, team))

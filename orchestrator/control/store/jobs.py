@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic_core import to_json
 from sqlalchemy import Connection, delete, insert, select
 
-from orchestrator.control.store.changes import JobChange, write, write_many
+from orchestrator.control.store.changes import Changes, JobChange
 from orchestrator.control.store.database import Database
 from orchestrator.control.store.events import append, begin_appending
 from orchestrator.control.store.leases import Lease
@@ -28,6 +28,7 @@ class Jobs:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._changes = Changes(database)
         self._live = LiveJobs(database)
 
     def add(
@@ -111,17 +112,13 @@ class Jobs:
         Returns:
             None: the job is no longer as it was seen, or the lease is lost. Drop the change.
         """
-        return self._database.write(
-            lambda connection: write(self._database, connection, change, lease)
-        )
+        return self._changes.write(change, lease)
 
     def apply_many(
         self, changes: Sequence[JobChange], lease: Lease | None = None
     ) -> Sequence[Job | None]:
         """`apply` for thousands of changes without an event, in one commit and the same order."""
-        return self._database.write(
-            lambda connection: write_many(self._database, connection, changes, lease)
-        )
+        return self._changes.write_many(changes, lease)
 
     def delete(self, id: str) -> bool:
         """Removes an ended job with all that belongs to it; whether there was one."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from orchestrator.control.store.database import Database
 from orchestrator.control.store.schema import leases
@@ -38,7 +38,7 @@ class Leases:
         Args:
             holder: Differs between processes. The same one gets it again, with a new token.
         """
-        now = self._database.time()
+        now = self._database.time
         claim = self._database.insert(leases).values(
             name=name, holder=holder, token=1, expires_at=now + ttl_seconds
         )
@@ -58,7 +58,7 @@ class Leases:
 
     def renew(self, lease: Lease) -> Lease | None:
         """The lease with all its time again; None: it has expired, so stop deciding."""
-        now = self._database.time()
+        now = self._database.time
         statement = (
             update(leases)
             .where(leases.c.name == lease.name, leases.c.token == lease.token)
@@ -74,20 +74,24 @@ class Leases:
         statement = (
             update(leases)
             .where(leases.c.name == lease.name, leases.c.token == lease.token)
-            .values(expires_at=self._database.time())
+            .values(expires_at=self._database.time)
         )
         self._database.write(lambda connection: connection.execute(statement))
 
 
-def holds(connection: Connection, database: Database, lease: Lease) -> bool:
-    """Whether it is held now, and until this transaction ends.
+class HeldLease:
+    """Whether a lease is held: what `changes` asks within its transactions."""
 
-    The row is locked, so that a next holder begins after this transaction's writes are there.
-    """
-    held = (
-        select(leases.c.token)
-        .where(leases.c.name == lease.name, leases.c.token == lease.token)
-        .where(leases.c.expires_at > database.time())
-        .with_for_update(read=True)
-    )
-    return connection.scalar(held) is not None
+    def __init__(self, database: Database) -> None:
+        self._query = (
+            select(leases.c.token)
+            .where(leases.c.name == bindparam("name"), leases.c.token == bindparam("token"))
+            .where(leases.c.expires_at > database.time)
+            # Locked, so that a next holder begins when this transaction's writes are there.
+            .with_for_update(read=True)
+        )
+
+    def is_held(self, connection: Connection, lease: Lease) -> bool:
+        """Now, and until this transaction ends."""
+        named = {"name": lease.name, "token": lease.token}
+        return connection.scalar(self._query, named) is not None

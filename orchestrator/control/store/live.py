@@ -16,11 +16,11 @@ from orchestrator.records import Attempt, Job
 
 _FEW = 500  # so many are asked for by name; more: all
 
-_VERSIONS = (
-    select(jobs.c.id, jobs.c.version, *ATTEMPTS.columns)
-    .outerjoin(attempts, and_(attempts.c.job == jobs.c.id, attempts.c.number == jobs.c.attempt))
+_VERSIONS = select(jobs.c.id, jobs.c.version).where(is_live()).order_by(jobs.c.id)
+_ATTEMPTS = (
+    select(*ATTEMPTS.columns)
+    .join(jobs, and_(attempts.c.job == jobs.c.id, attempts.c.number == jobs.c.attempt))
     .where(is_live())
-    .order_by(jobs.c.id)
 )
 _JOBS = select(*JOBS.columns).where(is_live())
 
@@ -42,15 +42,13 @@ class LiveJobs:
         return found
 
     def _read(self, connection: Connection) -> list[tuple[Job, Attempt | None]]:
-        rows = connection.execute(_VERSIONS).all()
+        versions = connection.execute(_VERSIONS).all()
+        newest = [ATTEMPTS.record(row) for row in connection.execute(_ATTEMPTS)]
+        attempt_of = {attempt.job: attempt for attempt in newest}
         known = self._known
-        missing = [row[0] for row in rows if row[0] not in known or known[row[0]].version != row[1]]
+        missing = [id for id, seen in versions if id not in known or known[id].version != seen]
         current = {**known, **_by_id(connection, missing)} if missing else known
-        return [
-            (current[row[0]], None if row[2] is None else ATTEMPTS.record(row[2:]))
-            for row in rows
-            if row[0] in current
-        ]
+        return [(current[id], attempt_of.get(id)) for id, _ in versions if id in current]
 
 
 def _by_id(connection: Connection, ids: list[str]) -> dict[str, Job]:

@@ -20,7 +20,9 @@ from orchestrator.errors import SettingsError
 from orchestrator.records import Queue
 
 _FOLDER = Path(__file__).parent / "migrations"
-_LOCK = 0x6F72636873_01  # an own number among the database's advisory locks
+_LOCK = text(f"SELECT pg_advisory_xact_lock({0x6F72636873_01})")
+"""A number of our own among the database's advisory locks."""
+
 _version = table("alembic_version", column("version_num"))
 
 # Alembic keeps the migration it is in as a global of its own.
@@ -43,7 +45,7 @@ def migrate(engine: Engine, where: str) -> None:
             connection.execute(text("SET LOCAL lock_timeout = 0"))
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+            connection.execute(_LOCK)
         # 2. Whoever came first has done it.
         current = revision(connection)
         if current != HEAD:
