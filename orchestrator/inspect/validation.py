@@ -6,7 +6,7 @@ other, missing files, wrong columns and bad rows are reported together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,10 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.data import DataFacts, inspect_data
 from orchestrator.inspect.files import Fetch
 from orchestrator.specs.checks import check_spec
-from orchestrator.specs.loading import LoadedSpec, load_document
+from orchestrator.specs.loading import LoadedDocument, LoadedSpec, load_document
+
+Relocate = Callable[[LoadedDocument], tuple[LoadedDocument, Sequence[Problem]]]
+"""Moves what a document names to where it lies; what it may not name is a problem, and not read."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +34,20 @@ def validate_all(
     *,
     fetch: Fetch | None = None,
     read_data: bool = True,
+    relocate: Relocate | None = None,
 ) -> Validated:
     """Loads, checks and (with `read_data`) reads the data; raises InvalidInput with everything.
 
-    `fetch` brings URLs of object stores here; without it they are refused.
+    `fetch` brings URLs of object stores here; without it they are refused. Where `relocate` refuses
+    anything, nothing that the spec names is read.
     """
     # 1. The text, its syntax and its schema.
     document = load_document(source, sets=sets)
     problems: list[Problem] = list(document.problems)
+    if relocate is not None:
+        document, refused = relocate(document)
+        problems.extend(refused)
+        read_data = read_data and not refused
     facts: DataFacts | None = None
     if document.usable is not None:
         # 2. Fields that contradict each other, among what the schema left.

@@ -106,7 +106,12 @@ def incompatibilities(features: Features) -> Iterator[PlanReason]:
     """Combinations that cannot work."""
     for rule in RULES:
         if rule.refuses and rule.applies(features):
-            yield PlanReason(path=rule.path, message=rule.message, change=rule.change)
+            yield PlanReason(
+                path=rule.path,
+                message=rule.message,
+                change=rule.change,
+                of_machine=features.device == "old_gpu",
+            )
 
 
 def doubts(features: Features) -> Iterator[str]:

@@ -81,6 +81,7 @@ def memory_reasons(machine: Machine, case: MemoryCase, spec: FineTuneSpec) -> It
             message=f"{case.workers} workers of {_gb(granted)} are more than the "
             f"{_gb(machine.hardware.memory_bytes)} of this machine",
             change=f"write at most {math.floor(most * 10) / 10:g}",
+            of_machine=True,
         )
     if case.on_gpu and gpu is not None and worker > gpu:
         message = f"a worker needs {_gb(worker)} of GPU memory, a GPU here offers {_gb(gpu)}"
@@ -106,11 +107,13 @@ def _with_change(
 ) -> PlanReason:
     for path, value, changed in _changes(case, spec):
         if machine.fits(changed):
-            return PlanReason(path=path, message=message, change=f"write {path}: {value}")
+            change = f"write {path}: {value}"
+            return PlanReason(path=path, message=message, change=change, of_machine=True)
     return PlanReason(
         path="model.base",
         message=message,
         change="choose a smaller base or a larger machine: no single field makes it fit",
+        of_machine=True,
     )
 
 
@@ -155,7 +158,8 @@ def cpu_reasons(machine: Machine, spec: FineTuneSpec) -> Iterator[PlanReason]:
         value = _dividing(spec.training.global_batch_size, most)
         if resources.cpus_per_worker > cpus:
             path, value = "resources.cpus_per_worker", cpus
-    yield PlanReason(path=path, message=message, change=f"write {path}: {value}")
+    change = f"write {path}: {value}"
+    yield PlanReason(path=path, message=message, change=change, of_machine=True)
 
 
 def gpu_reasons(machine: Machine, spec: FineTuneSpec) -> Iterator[PlanReason]:
@@ -170,7 +174,8 @@ def gpu_reasons(machine: Machine, spec: FineTuneSpec) -> Iterator[PlanReason]:
             value = _dividing(spec.training.global_batch_size, len(gpus))
         else:
             path, value = "resources.gpus_per_worker", 0
-        yield PlanReason(path=path, message=message, change=f"write {path}: {value}")
+        change = f"write {path}: {value}"
+        yield PlanReason(path=path, message=message, change=change, of_machine=True)
     kind = resources.accelerator
     names = sorted({gpu.name for gpu in gpus})
     if kind is not None and gpus and not any(_is_kind(kind, name) for name in names):
@@ -178,6 +183,7 @@ def gpu_reasons(machine: Machine, spec: FineTuneSpec) -> Iterator[PlanReason]:
             path="resources.accelerator",
             message=f"no {kind} is here, only {', '.join(names)}",
             change="name one of these, or remove the field",
+            of_machine=True,
         )
 
 
@@ -191,11 +197,11 @@ def disk_reasons(disk: DiskPlan, checkpoint_bytes: int, keep: int) -> Iterator[P
     )
     for fewer in range(keep - 1, 0, -1):
         if disk.store_is_local and (keep - fewer) * checkpoint_bytes >= missing:
-            path = "checkpoint.keep"
-            yield PlanReason(path=path, message=message, change=f"write {path}: {fewer}")
+            path, change = "checkpoint.keep", f"write checkpoint.keep: {fewer}"
+            yield PlanReason(path=path, message=message, change=change, of_machine=True)
             return
     change = f"free {_gb(missing)}, or name a store that is elsewhere"
-    yield PlanReason(path="output.store", message=message, change=change)
+    yield PlanReason(path="output.store", message=message, change=change, of_machine=True)
 
 
 def _dividing(number: int, most: int) -> int:

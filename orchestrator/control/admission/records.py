@@ -28,6 +28,7 @@ class PlanReason(Facts):
     path: str = Field(description="Field of the spec, without the leading `spec.`.")
     message: str
     change: str
+    of_machine: bool = Field(default=False, description="Whether another machine could run it.")
 
 
 class Choice(Facts):

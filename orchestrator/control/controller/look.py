@@ -1,13 +1,13 @@
 """Everything that is found out before anything starts: facts about spec, data, base and machine.
 
-Called by `server` for `plan` and `run` alike, so that both say the same. Nothing is created here
-but copies of remote files in the cache, and for a run one probe object in the store.
+Called by `server` for `plan` and `run`, and by `submission`, so that all say the same. Nothing is
+created here but copies of remote files in the cache, and for a run one probe object in the store.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,12 +17,14 @@ from typing import Any
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.data import Fetch, SplitKey, read_tables
-from orchestrator.inspect.hardware import inspect_hardware
+from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
+from orchestrator.inspect.model import ModelFacts
 from orchestrator.inspect.tokens import TokenFacts, token_facts
-from orchestrator.inspect.validation import validate_all
+from orchestrator.inspect.validation import Relocate, validate_all
 from orchestrator.settings import Settings
+from orchestrator.specs import FineTuneSpec
 from orchestrator.specs.identity import RECIPE
-from orchestrator.specs.loading import LoadedSpec, Positions, load_document
+from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
 from orchestrator.specs.paths import local_path
 from orchestrator.storage.bases import (
     Base,
@@ -57,50 +59,93 @@ class Looked:
         return replace(self, inputs=inputs, plan=make_plan(inputs))
 
 
-def look(source: Path, sets: Sequence[str], settings: Settings, *, probe_store: bool) -> Looked:
-    """Facts and plan of a spec.
+@dataclass(frozen=True, slots=True)
+class FoundBase:
+    """A base, what is known of it, and its tokenizer where that is a file."""
+
+    base: Base
+    model: ModelFacts
+    tokenizer: Path | None
+
+
+FindBase = Callable[[FineTuneSpec, BasePlaces], FoundBase]
+
+
+def find_base(spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
+    """The base as it is now; raises what `resolve_base` and `describe_base` raise."""
+    base = resolve_base(spec.model, places)
+    return FoundBase(base, describe_base(base, spec), base_tokenizer(base))
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """From where a spec is looked at: as it stands, by the person who sits at this machine."""
+
+    default_store: str | None = None  # absent: the setting's
+    relocate: Relocate | None = None
+    find_base: FindBase = find_base
+    hardware: Callable[[Path], HardwareFacts] = inspect_hardware  # of where it will run
+
+
+HERE = Vantage()
+
+
+def look(
+    source: Path | str,
+    sets: Sequence[str],
+    settings: Settings,
+    *,
+    probe_store: bool,
+    vantage: Vantage = HERE,
+) -> Looked:
+    """Facts and plan of a spec, from a file (a Path) or from text.
 
     Raises InvalidInput with everything that is wrong with spec, data and base; StoreError where the
     store cannot be written and `probe_store` asks for it.
     """
     fetch = partial(local_copy, cache_dir=settings.cache_dir, retry_seconds=PATIENCE_SECONDS)
+    default_store = vantage.default_store or settings.store
     # 1. The spec and its data.
     try:
-        validated = validate_all(source, sets, fetch=fetch)
+        validated = validate_all(source, sets, fetch=fetch, relocate=vantage.relocate)
     except InvalidInput as error:
-        raise InvalidInput([*error.problems, *_base_problems(source, sets, settings)]) from None
+        more = _base_problems(load_document(source, sets=sets), settings, vantage)
+        raise InvalidInput([*error.problems, *more]) from None
     loaded, data = validated.loaded, validated.data
     assert data is not None, "the data were to be read"
     # 2. The store.
-    store = store_of(loaded, settings, PATIENCE_SECONDS)
+    store = _store(loaded, default_store, PATIENCE_SECONDS)
     if probe_store:
         _probe(store)
     # 3. The base, and the texts as it will see them.
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     with located(loaded.positions):
-        base = resolve_base(loaded.spec.spec.model, places)
-        model = describe_base(base, loaded.spec.spec)
-        tokens = _tokens(loaded, base, fetch)
+        found = vantage.find_base(loaded.spec.spec, places)
+        tokens = _tokens(loaded, found.tokenizer, fetch)
     # 4. The plan.
     inputs = PlanInputs(
         spec=loaded.spec,
         data=data,
         tokens=tokens,
-        model=model,
-        base=base.pinned,
-        hardware=inspect_hardware(store.local_path or settings.state_dir),
+        model=found.model,
+        base=found.base.pinned,
+        hardware=vantage.hardware(store.local_path or settings.state_dir),
         base_dir=loaded.base_dir,
-        default_store=settings.store,
+        default_store=default_store,
         recipe=RECIPE,
     )
-    return Looked(loaded, base, inputs, make_plan(inputs))
+    return Looked(loaded, found.base, inputs, make_plan(inputs))
 
 
 def store_of(loaded: LoadedSpec, settings: Settings, retry_seconds: float) -> ObjectStore:
     """The store a spec names, or the setting's."""
+    return _store(loaded, settings.store, retry_seconds)
+
+
+def _store(loaded: LoadedSpec, default: str, retry_seconds: float) -> ObjectStore:
     written = loaded.spec.spec.output.store
     local = local_path(written, loaded.base_dir) if written else None
-    return open_store(str(local or written or settings.store), retry_seconds=retry_seconds)
+    return open_store(str(local or written or default), retry_seconds=retry_seconds)
 
 
 def _probe(store: ObjectStore) -> None:
@@ -111,26 +156,32 @@ def _probe(store: ObjectStore) -> None:
         raise error.before_the_start() from None
 
 
-def _tokens(loaded: LoadedSpec, base: Base, fetch: Fetch) -> dict[SplitKey, TokenFacts] | None:
+def _tokens(
+    loaded: LoadedSpec, tokenizer: Path | None, fetch: Fetch
+) -> dict[SplitKey, TokenFacts] | None:
     """How long the texts are for this base; None where only transformers could tell."""
-    file = base_tokenizer(base)
-    if file is None:
+    if tokenizer is None:
         return None
     body = loaded.spec.spec
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    return token_facts(tables, file, body.training.max_length)
+    return token_facts(tables, tokenizer, body.training.max_length)
 
 
-def _base_problems(source: Path, sets: Sequence[str], settings: Settings) -> tuple[Problem, ...]:
+def _base_problems(
+    document: LoadedDocument, settings: Settings, vantage: Vantage
+) -> tuple[Problem, ...]:
     """What is wrong with the base of a spec that is wrong already, as far as it can be seen."""
-    document = load_document(source, sets=sets)
     if document.usable is None or any(path.startswith("model") for path in document.doubtful):
         return ()
+    if vantage.relocate is not None:
+        document, refused = vantage.relocate(document)
+        if refused:
+            return ()
+    assert document.usable is not None
     places = BasePlaces(document.base_dir, settings.cache_dir)
     try:
         with located(document.positions):
-            base = resolve_base(document.usable.spec.model, places)
-            describe_base(base, document.usable.spec)
+            vantage.find_base(document.usable.spec, places)
     except InvalidInput as error:
         return error.problems
     except OrchestratorError:

@@ -1,7 +1,7 @@
 """Reports of Attempts in, Directives as their answers.
 
-A token belongs to one live Attempt and opens nothing else. The route is a part of the whole API, and
-all that a one-shot run serves.
+A token belongs to one live Attempt and opens nothing else. The route is a part of the API,
+and all that a one-shot run serves.
 """
 
 from __future__ import annotations
