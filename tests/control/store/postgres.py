@@ -83,6 +83,14 @@ class PostgresServer:
             raise RuntimeError(f"{program} failed:\n{text[-2000:]}")
 
 
+def somebody_waits_for_a_lock(address: str) -> bool:
+    """Whether a session of this database is held up by another."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with psycopg.connect(address) as connection:
+        found = connection.execute(f"{query} AND datname = current_database()".encode())
+        return found.fetchone() != (0,)
+
+
 def _unprivileged() -> str | None:
     """Whom the server runs as: an ordinary user's own, else the system's."""
     if os.geteuid() != 0:

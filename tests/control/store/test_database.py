@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.control.store import Database, JobFilter, Jobs, Page, Queues, engines
 from orchestrator.errors import MissingExtra, SettingsError, UserError
 from orchestrator.records import Queue
 from tests.control.store.builders import added
 from tests.control.store.conftest import NEVER
+from tests.control.store.postgres import PostgresServer
 
 
 def test_its_time_is_the_worlds(address: str) -> None:
@@ -89,6 +91,19 @@ def test_the_password_is_not_shown() -> None:
     database = Database(engine, clock=None, retry=NEVER, is_in_memory=False)
 
     assert database.where == "postgresql://ada:***@db.example/rows"
+
+
+@pytest.mark.parametrize(
+    ("added", "timeout"), [("", "10s"), ("&options=-c%20lock_timeout%3D3s", "3s")]
+)
+def test_a_server_is_told_limits_and_an_address_its_own(
+    postgres: PostgresServer, added: str, timeout: str
+) -> None:
+    database = Database.open(postgres.address() + added, retry=NEVER)
+
+    shown = text("SHOW lock_timeout")
+    assert database.read(lambda connection: connection.scalar(shown)) == timeout
+    database.close()
 
 
 def test_a_missing_driver_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,13 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
 
 from orchestrator.control.store import Database, Events, JobChange, Jobs
 from orchestrator.records import Event, Job, Reason
 from tests.control.builders import Clock
 from tests.control.store.builders import TIME, S, added, an_event, job_name, moved
 from tests.control.store.conftest import NEVER
+from tests.control.store.postgres import somebody_waits_for_a_lock
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_who_appends_waits_for_who_appended_before(shared_address: str, clock: C
         with first.transaction():
             note(Jobs(first), one, "early")
             late = pool.submit(note, Jobs(second), two, "late")
-            while not (late.done() or somebody_waits_for_a_lock(second)):
+            while not (late.done() or somebody_waits_for_a_lock(shared_address)):
                 pass
             assert not late.done()
             assert Events(second).list(after_id=before) == []
@@ -120,8 +120,3 @@ def test_who_appends_waits_for_who_appended_before(shared_address: str, clock: C
     assert [event.message for event in Events(second).list(after_id=before)] == ["early", "late"]
     first.close()
     second.close()
-
-
-def somebody_waits_for_a_lock(database: Database) -> bool:
-    query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    return bool(database.read(lambda connection: connection.scalar(query)))

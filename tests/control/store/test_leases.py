@@ -5,10 +5,11 @@ from threading import Barrier
 
 import pytest
 
-from orchestrator.control.store import Database, Lease, Leases
+from orchestrator.control.store import Database, Jobs, Lease, Leases
 from tests.control.builders import Clock
-from tests.control.store.builders import TIME
+from tests.control.store.builders import TIME, S, added, moved
 from tests.control.store.conftest import NEVER
+from tests.control.store.postgres import somebody_waits_for_a_lock
 
 
 @pytest.fixture
@@ -90,6 +91,27 @@ def test_of_many_who_ask_at_once_one_gets_it(leases: Leases, other: Database, cl
             got = [lease for lease in pool.map(ask, range(8)) if lease is not None]
         assert [lease.token for lease in got] == [turn]
         clock.now += 10
+
+
+def test_a_next_holder_begins_after_what_the_former_one_is_writing(
+    shared_address: str, clock: Clock
+) -> None:
+    first, second = (Database.open(shared_address, clock=clock, retry=NEVER) for _ in range(2))
+    job = added(Jobs(first), 201)
+    lease = Leases(first).acquire("writer", "a", 10)
+    with ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            changed = Jobs(first).apply(moved(job, S.STARTING), lease)
+            clock.now += 10
+            taken = pool.submit(Leases(second).acquire, "writer", "b", 10)
+            while not (taken.done() or somebody_waits_for_a_lock(shared_address)):
+                pass
+            assert not taken.done()
+        assert taken.result() is not None
+
+    assert Jobs(second).get(job.id) == changed
+    first.close()
+    second.close()
 
 
 def test_by_the_databases_own_clock(address: str) -> None:
