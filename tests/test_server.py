@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from tokenizers.models import WordLevel
 from orchestrator import server
 from orchestrator.control.backends.base import LaunchRequest, Observation
 from orchestrator.control.backends.fake import FakeBackend, Script
-from orchestrator.control.controller import follow, look
+from orchestrator.control.controller import look, oneshot
 from orchestrator.control.controller.locks import hold, lock_key
+from orchestrator.control.controller.policy import Policy, Rule
 from orchestrator.errors import (
     AlreadyRunning,
     InvalidInput,
@@ -31,7 +33,7 @@ from orchestrator.errors import (
     StoreUnavailable,
 )
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, Report
-from orchestrator.server import Plan, StopSignal
+from orchestrator.server import Plan, StopSignal, one_shot
 from orchestrator.settings import Settings, load_settings
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
@@ -70,12 +72,6 @@ class PlayedBackend(FakeBackend):
     def prepare(self, **size: int) -> None:
         self.prepared = size
 
-    def __enter__(self) -> PlayedBackend:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 class Place:
     """A folder with a spec, and what happened to it."""
@@ -101,9 +97,16 @@ class Place:
         self.told = Told()
         self.stop = StopSignal()
         self.script: Script = self.trains
-        monkeypatch.setattr(server, "LocalBackend", self._backend)
-        monkeypatch.setattr(follow, "LOOK_SECONDS", 0.0)  # the fake answers at once
-        monkeypatch.setattr(follow, "CYCLE_SECONDS", 0.001)
+        monkeypatch.setattr(one_shot, "LocalBackend", self._backend)
+        monkeypatch.setattr(oneshot, "PAUSE_SECONDS", 0.001)
+        self.patch = monkeypatch
+        self.retries(0)
+
+    def retries(self, number: int) -> None:
+        """How often a killed Attempt is followed by another one; the fake needs no rest."""
+        rules = {**one_shot.POLICY.rules, Reason.WORKER_LOST: Rule(number, "goes on")}
+        policy = Policy(rules=rules, first_backoff_seconds=0.0, look_seconds=0.0)
+        self.patch.setattr(one_shot, "POLICY", policy)
 
     def _backend(self, *_: object, **__: object) -> PlayedBackend:
         self.backends.append(PlayedBackend(lambda request: self.script(request)))
@@ -128,10 +131,7 @@ class Place:
         return [self.launch_of(request) for b in self.backends for request in b.launched]
 
     def launch_of(self, request: LaunchRequest) -> Launch:
-        file = Path(request.launch_path)
-        if file.exists():
-            self._last_launch = Launch.model_validate_json(file.read_text())
-        return self._last_launch
+        return Launch.model_validate_json(Path(request.launch_path).read_text())
 
     # What an Attempt may do.
 
@@ -270,6 +270,22 @@ def test_an_unfinished_run_goes_on_as_it_began(place: Place) -> None:
     assert launch.spec.spec.engine.micro_batch_size == 1
 
 
+def test_a_gang_that_was_killed_is_followed_by_another_one(place: Place) -> None:
+    place.retries(1)
+    place.script = lambda request: (
+        place.is_killed(request) if request.attempt == 1 else place.trains(request)
+    )
+    outcome = place.run()
+    assert (outcome.state, outcome.attempt) == (JobState.SUCCEEDED, 2)
+    first, second = place.launches()
+    assert (first.resume, [(r.attempt, r.step) for r in second.resume]) == ((), [(1, 2)])
+    events = (place.folder / f"models/.checkpoints/{outcome.job}/a2/events.jsonl").read_text()
+    states = [json.loads(line)["state"] for line in events.splitlines()]
+    assert [state for state, _ in groupby(states)] == [
+        "QUEUED", "STARTING", "RUNNING", "QUEUED", "STARTING", "RUNNING", "SUCCEEDED",
+    ]  # fmt: skip
+
+
 def test_an_unfinished_run_cannot_go_on_with_other_workers(place: Place) -> None:
     place.script = place.is_killed
     place.run()
@@ -366,7 +382,7 @@ def test_planning_imports_no_engine(place: Place) -> None:
         "import sys; from pathlib import Path; from orchestrator import server; "
         "from orchestrator.settings import load_settings; "
         f"server.plan(Path({str(place.spec)!r}), settings=load_settings()); "
-        "print(sorted({'torch', 'transformers', 'deepspeed', 'ray', 'fastapi', 'uvicorn'} "
+        "print(sorted({'torch', 'transformers', 'deepspeed', 'ray', 'fastapi', 'sqlalchemy'} "
         "& set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

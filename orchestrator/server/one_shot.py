@@ -32,7 +32,8 @@ from orchestrator.control.controller.scratch import run_scratch
 from orchestrator.control.controller.stopping import StopSignal
 from orchestrator.control.store import Database
 from orchestrator.errors import PlanRefused
-from orchestrator.interfaces.api.app import REPORTS_PATH, create_reports_app
+from orchestrator.interfaces.api.app import create_reports_app
+from orchestrator.interfaces.api.reports import REPORTS_PATH
 from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import JobState, Outcome, Phase, Principal, Reason, Report, Role
 from orchestrator.records.ids import job_id
@@ -139,7 +140,7 @@ def _one_shot(
                     go_on=lambda _: "run the same command again",
                     seconds=seconds,
                 )
-                means = Means(place, ThreadedEffects(threads=4), policy=Policy(rules=ONE_SHOT))
+                means = Means(place, ThreadedEffects(threads=4), policy=POLICY)
                 controller = Controller(rows, means, holder="run")
                 with closing(controller):
                     _add(looked, job, host, rows)
@@ -148,7 +149,9 @@ def _one_shot(
                     return shot.to_the_end()
 
 
-ONE_SHOT = {**RULES, Reason.UNKNOWN: Rule(0, "see the message")}
+POLICY = Policy(
+    rules={**RULES, Reason.UNKNOWN: Rule(0, "see the message")}, first_backoff_seconds=1.0
+)
 """Somebody is watching: what nobody can explain is told at once instead of tried again."""
 
 

@@ -25,8 +25,8 @@ from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.store import Database
 from orchestrator.interfaces.api.app import REPORTS_PATH, create_app
-from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.interfaces.api.service import Service
+from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import Job, JobDocuments
 from orchestrator.settings import Settings
 from orchestrator.storage.bases import BasePlaces, fetch_base, resolve_base
