@@ -159,7 +159,7 @@ def conclude_attempt(
             else "",
         )
     )
-    if outcome.reason in PUZZLING and isinstance(backend, BackendWithLogFiles):
+    if outcome.reason in PUZZLING:
         outcome = _with_logs(outcome, backend, handle, place.logs)
     remember(checkpoints, outcome)
     lost = _lost_nodes(backend, attempt) if outcome.reason in _OF_NODES else ()
@@ -202,10 +202,10 @@ def _lost_nodes(backend: Backend | None, attempt: Attempt) -> tuple[str, ...]:
     return tuple(part.node for part in attempt.placement if part.node not in alive)
 
 
-def _with_logs(
-    outcome: Outcome, backend: BackendWithLogFiles, handle: AttemptHandle, logs: Path
-) -> Outcome:
+def _with_logs(outcome: Outcome, backend: object, handle: AttemptHandle, logs: Path) -> Outcome:
     """Keeps driver's and ranks' logs beyond the cluster's life, and says where."""
+    if not isinstance(backend, BackendWithLogFiles):
+        return outcome
     try:
         folder = log_folder(logs, handle.submission_id)
         kept = backend.keep_logs(handle, folder)
