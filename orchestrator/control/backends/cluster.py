@@ -1,7 +1,8 @@
 """An embedded Ray cluster as its owner sees it: spawn, wait until ready, stop; and the stale ones.
 
-Called by `local`. The cluster is private: own folder, own ports, own token, loopback only. It never
-joins or stops another cluster, and what the environment says of one (RAY_ADDRESS) is dropped.
+Called by `local`, and by `detached` for what both kinds have in common. The cluster is private: own
+folder, own ports, own token, loopback only. It never joins or stops another cluster, and what the
+environment says of one (RAY_ADDRESS) is dropped.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class EmbeddedCluster:
     ) -> None:
         self.cluster_id = cluster_id
         self.token = token
-        self.folder = root / _folder_name(cluster_id)
+        self.folder = root / folder_name(cluster_id)
         self.address: ClusterAddress | None = None  # once it is ready
         self._warden = warden
         self._errors = errors
@@ -123,7 +124,7 @@ class EmbeddedCluster:
         cluster_id, token = secrets.token_hex(16), secrets.token_urlsafe(32)
         errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `stop`)
         warden = subprocess.Popen(
-            _command(root, cluster_id, size),
+            warden_command(root, cluster_id, size, "--parent", str(os.getpid())),
             stdin=subprocess.PIPE,  # held open for life: its end tells the warden that we are gone
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -155,19 +156,16 @@ class EmbeddedCluster:
                 line = stream.readline()
                 if not line:
                     break
-                told = json.loads(line)
-                self.address = ClusterAddress(
-                    told["address"], told["dashboard_url"], told["seconds"]
-                )
+                self.address = ready_address(line)
                 return self.address
         late = time.monotonic() >= deadline
         what = f"did not come up in {timeout_seconds:.0f} s" if late else "ended while starting"
         if not late:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._warden.wait(STOP_SECONDS)  # it is writing down why
-        told = self._last_words()
+        told = last_words(self.errors())
         self.stop()
-        raise LaunchFailed(f"the embedded Ray {what}{told}", hint=_remedy())
+        raise LaunchFailed(f"the embedded Ray {what}{told}", hint=remedy())
 
     def stop(self) -> None:
         """Ends every process of the cluster and removes its folder; may be called twice."""
@@ -183,7 +181,7 @@ class EmbeddedCluster:
             code = self._warden.wait()
         if code != 0:  # it did not get to the end of its work
             end_cluster(self.cluster_id, self.folder, KILL_SECONDS)
-            _remove(self.folder)
+            remove_folder(self.folder)
         for stream in (self._warden.stdout, self._errors):
             if stream is not None:
                 stream.close()
@@ -195,9 +193,11 @@ class EmbeddedCluster:
         self._errors.seek(0)
         return self._errors.read().decode(errors="replace").strip()
 
-    def _last_words(self) -> str:
-        lines = self.errors().splitlines()[-MESSAGE_LINES:]
-        return ":\n" + "\n".join(lines) if lines else ""
+
+def ready_address(line: bytes) -> ClusterAddress:
+    """What the starter's one line says."""
+    told = json.loads(line)
+    return ClusterAddress(told["address"], told["dashboard_url"], told["seconds"])
 
 
 def cluster_environment(environ: Mapping[str, str], cluster_id: str, token: str) -> dict[str, str]:
@@ -243,34 +243,34 @@ def remove_stale(root: Path) -> list[str]:
         if not folder.is_dir() or not re.fullmatch(r"[0-9a-f]{8}", folder.name):
             continue
         lock_file = root / f"{folder.name}.lock"
-        with lock_file.open("w") as lock:
+        with lock_file.open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # its warden lives
-            # The folder's name is the beginning of the cluster's id; its files find the rest.
+            # The folder's name is the beginning of the cluster's id.
             end_cluster(folder.name, folder, KILL_SECONDS)
-            _remove(folder)
+            remove_folder(folder)
         removed.append(folder.name)
     return removed
 
 
-def _command(root: Path, cluster_id: str, size: ClusterSize) -> list[str]:
-    module = "orchestrator.control.backends.warden"
+def warden_command(root: Path, cluster_id: str, size: ClusterSize, *owner: str) -> list[str]:
+    """Starts a warden; `owner` are the arguments that say whose it is."""
     return [
-        *(sys.executable, "-m", module, "--parent", str(os.getpid())),
-        *("--root", str(root), "--name", _folder_name(cluster_id)),
+        *(sys.executable, "-m", "orchestrator.control.backends.warden", *owner),
+        *("--root", str(root), "--name", folder_name(cluster_id)),
         *("--num-cpus", str(size.num_cpus), "--num-gpus", str(size.num_gpus)),
         *("--node-name", size.node_name),
         *("--object-store-bytes", str(OBJECT_STORE_BYTES)),
     ]
 
 
-def _folder_name(cluster_id: str) -> str:
+def folder_name(cluster_id: str) -> str:
     return cluster_id[:8]
 
 
-def _remove(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
 
@@ -280,7 +280,13 @@ def _of_another_cluster(name: str) -> bool:
     return re.match(r"RAY_(?!TRAIN_|DATA_|BACKEND_LOG_LEVEL)[A-Z]", name) is not None
 
 
-def _remedy() -> str:
+def last_words(errors: str) -> str:
+    """The end of what a cluster's starter has written, for an error's message."""
+    lines = errors.splitlines()[-MESSAGE_LINES:]
+    return ":\n" + "\n".join(lines) if lines else ""
+
+
+def remedy() -> str:
     shared = shutil.disk_usage("/dev/shm").free if Path("/dev/shm").is_dir() else None
     if shared is not None and shared < OBJECT_STORE_BYTES:
         return f"/dev/shm has {shared / 1e6:.0f} MB free; make it larger (docker run --shm-size=1g)"

@@ -61,6 +61,11 @@ def end_cluster(cluster_id: str, folder: Path, timeout_seconds: float) -> list[i
 
     A process belongs to the cluster when it carries the cluster's id in its environment, or has
     one of its files open: Ray's agents overwrite their environment with their title.
+
+    Args:
+        cluster_id: Its id, or as much of it as the folder's name tells.
+        folder: Where its files are.
+        timeout_seconds: How long they may take to die.
     """
     deadline = time.monotonic() + timeout_seconds
     while True:
@@ -79,7 +84,8 @@ def cluster_members(cluster_id: str, folder: Path) -> list[psutil.Process]:
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid == own or process.uids().real != user:
                 continue
-            if process.environ().get(CLUSTER_VARIABLE) == cluster_id or _has_open(process, folder):
+            whose = process.environ().get(CLUSTER_VARIABLE, "")
+            if whose.startswith(cluster_id) or _has_open(process, folder):
                 found.append(process)
     return found
 

@@ -1,11 +1,13 @@
-"""The process between a run and its embedded Ray: whatever dies, the warden leaves nothing behind.
+"""The process between an embedded Ray and its owner: whatever dies, nothing is left behind.
 
-Started by `cluster` as `python -m orchestrator.control.backends.warden` in a session of its own, so
-that a terminal's Ctrl-C does not reach Ray. It adopts every orphan of the cluster and ends when
+Started by `cluster` and `detached` as `python -m orchestrator.control.backends.warden` in a
+session of its own, so that a terminal's Ctrl-C does not reach Ray. It adopts every orphan of the
+cluster and ends when
 
-- its stdin ends or its parent is gone (the run was killed, however hard),
-- it gets SIGTERM (the run is over),
-- Ray ends by itself.
+- it gets SIGTERM (the run, or the server's last job, is over),
+- Ray ends by itself,
+- its stdin ends or its parent is gone (the run was killed, however hard); not when it is detached:
+  a server's Ray outlives the server, and the lock it holds tells the next one that it lives.
 
 Then it kills every descendant and removes the cluster's folder. If the warden itself is killed, the
 kernel kills Ray's starter and Ray's own daemons with it.
@@ -39,10 +41,12 @@ _COMPLAINT = re.compile(r"(?i)\b(E|C|F|error|exception|fail(ed|ure)?|cannot|no s
 
 def main() -> int:
     arguments, ray_arguments = _arguments()
+    if arguments.parent is None and os.fork() > 0:
+        return 0  # detached: nobody's child, so that nobody has to wait for it
     stopping = _stop_flag()
     adopt_orphans()
     root, name = Path(arguments.root), arguments.name
-    with cluster_folder(root, name) as folder:
+    with cluster_folder(root, name, arguments.lock) as folder:
         ray = _start_ray(folder, ray_arguments)
         code = _stay(ray, arguments.parent, stopping)
         if code is not None:
@@ -56,14 +60,22 @@ def main() -> int:
 
 
 @contextlib.contextmanager
-def cluster_folder(root: Path, name: str) -> Iterator[Path]:
-    """The folder of one cluster, with a lock beside it that says its warden lives.
+def cluster_folder(root: Path, name: str, held: int | None = None) -> Iterator[Path]:
+    """The folder of one cluster, with a lock beside it that says its warden lives, and its id.
 
     The lock is taken before the folder exists, so a folder whose lock is free is a dead cluster's.
+
+    Args:
+        root: Folder of all clusters.
+        name: Of this one.
+        held: Descriptor of the lock where whoever started this process has taken it already.
     """
     lock_file = root / f"{name}.lock"
-    with lock_file.open("w") as lock:
+    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600) if held is None else held
+    with os.fdopen(descriptor, "r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock.write(str(os.getpid()))
+        lock.flush()
         folder = root / name
         folder.mkdir(mode=0o700)
         try:
@@ -94,11 +106,12 @@ def _start_ray(folder: Path, ray_arguments: list[str]) -> subprocess.Popen[bytes
     )
 
 
-def _stay(ray: subprocess.Popen[bytes], parent: int, stopping: list[bool]) -> int | None:
+def _stay(ray: subprocess.Popen[bytes], parent: int | None, stopping: list[bool]) -> int | None:
     """Until there is a reason to end; the exit code of Ray's starter if that is the reason."""
     with selectors.DefaultSelector() as selector:
-        selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
-        while not stopping and os.getppid() == parent:
+        if parent is not None:
+            selector.register(sys.stdin.fileno(), selectors.EVENT_READ)
+        while not stopping and (parent is None or os.getppid() == parent):
             if (code := reap_orphans(ray.pid)) is not None:
                 ray.returncode = code
                 return code
@@ -121,7 +134,8 @@ def _stop_flag() -> list[bool]:
 
 def _arguments() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parent", type=int, required=True)
+    parser.add_argument("--parent", type=int, help="absent: detached")
+    parser.add_argument("--lock", type=int, help="descriptor of the cluster's lock, taken already")
     parser.add_argument("--root", required=True)
     parser.add_argument("--name", required=True)
     return parser.parse_known_args()

@@ -16,31 +16,8 @@ import pytest
 from orchestrator.control.backends.cluster import ClusterSize, EmbeddedCluster
 from orchestrator.control.backends.processes import CLUSTER_VARIABLE
 from orchestrator.errors import LaunchFailed
+from tests.control.backends.standin import stand_in
 from tests.embedded import family, left_after, short_root
-
-NODE = """
-import os, subprocess
-
-class Node:
-    # A daemon, and two orphans in sessions of their own.
-    def __init__(self, parameters, **flags):
-        assert "RAY_ADDRESS" not in os.environ, "it was told of another cluster"
-        assert os.environ["RAY_AUTH_MODE"] == "token"
-        self.address = "127.0.0.1:6379"
-        self.address_info = {"webui_url": "127.0.0.1:8265"}
-        print("noise on stdout")
-        self.daemons = {
-            "raylet": subprocess.Popen(["sleep", "601"]),
-        }
-        subprocess.run(["sh", "-c", "setsid sleep 602 & setsid sleep 603 & exit 0"])
-
-    def dead_processes(self):
-        return [(name, p) for name, p in self.daemons.items() if p.poll() is not None]
-
-    def kill_all_processes(self, **flags):
-        for daemon in self.daemons.values():
-            daemon.kill()
-"""
 
 CALLER = """
 import os, sys, time
@@ -64,15 +41,7 @@ def root() -> Iterator[Path]:
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
-    """Our own environment, with the stand-in where Python looks first."""
-    private = tmp_path / "ray/_private"
-    private.mkdir(parents=True)
-    for package in (private, private.parent):
-        (package / "__init__.py").touch()
-    (private / "node.py").write_text(NODE)
-    (private / "services.py").write_text("def get_node(*_): return {}\n")
-    (private / "parameter.py").write_text("class RayParams:\n    def __init__(self, **_): pass\n")
-    return {**os.environ, "PYTHONPATH": str(tmp_path), "RAY_ADDRESS": "10.0.0.1:6379"}
+    return stand_in(tmp_path)
 
 
 def started(root: Path, environ: dict[str, str]) -> EmbeddedCluster:
@@ -148,9 +117,8 @@ def test_everybody_killed_at_once_is_cleared_by_the_next_start(
     os.waitpid(dead.warden_pid, 0)
     next_one = started(root, environ)
     assert [path.name for path in root.iterdir() if path.is_dir()] == [next_one.folder.name]
+    assert left_after(processes, 0) == []
     next_one.stop()
-    for process in left_after(processes, 0):
-        process.kill()
 
 
 def test_a_terminals_ctrl_c_does_not_reach_the_cluster(root: Path, environ: dict[str, str]) -> None:
