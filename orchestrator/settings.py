@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from orchestrator.backend_settings import BackendTables, this_machine
 from orchestrator.errors import SettingsError
 
 PREFIX = "ORCHESTRATOR_"
@@ -88,6 +89,11 @@ class Settings(BaseModel):
     )
     api_host: str = Field(default="127.0.0.1", description="Address the API binds.")
     api_port: int = Field(default=8642, ge=0, le=65535, description="Port of the API; 0: any.")
+    api_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="Where workers reach the API to report; absent: at the address it binds.",
+    )
     authentication: Literal["tokens", "off"] = Field(
         default="tokens", description="off: everybody is an admin; on a loopback address only."
     )
@@ -100,6 +106,10 @@ class Settings(BaseModel):
     )
     max_upload_bytes: int = Field(
         default=10_000_000_000, ge=1, description="Size of one file that `submit` may upload."
+    )
+    backends: BackendTables = Field(
+        default_factory=this_machine,
+        description="Where jobs run, a table each; in the environment: one JSON object.",
     )
     oidc_issuer: str | None = Field(
         default=None,
@@ -153,7 +163,14 @@ class Settings(BaseModel):
         """Every setting, for `doctor`."""
         for name in setting_names():
             description = type(self).model_fields[name].description or ""
-            yield DescribedSetting(name, getattr(self, name), self.source(name), description)
+            value = getattr(self, name)
+            if name == "backends":
+                tables = value.items()
+                value = {
+                    key: {"kind": table.kind, **table.model_dump(exclude_defaults=True)}
+                    for key, table in tables
+                }
+            yield DescribedSetting(name, value, self.source(name), description)
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,13 +313,19 @@ def _did_you_mean(name: str) -> str:
 
 def _explained(error: ValidationError, sources: Mapping[str, str]) -> Iterator[str]:
     for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0]) if problem["loc"] else "settings"
+        path = problem["loc"] or ("settings",)
+        name = str(path[0])
+        # Below `backends` pydantic tells name and kind of the table before the field.
+        field = ".".join(str(part) for number, part in enumerate(path) if number != 2)
         reason = str(problem["msg"])
         if problem["type"] == "extra_forbidden":
-            reason = f"unknown setting ({_did_you_mean(name)})"
-        elif "input" in problem:
+            near = f" ({_did_you_mean(name)})" if len(path) == 1 else ""
+            reason = f"unknown setting{near}"
+        elif problem["type"] == "value_error":  # our own words; the value may be a secret
+            reason = reason.removeprefix("Value error, ")
+        elif not isinstance(problem["input"], dict):
             reason += f", not {problem['input']!r}"
-        yield f"{name} ({sources.get(name, 'default')}): {reason[:1].lower() + reason[1:]}"
+        yield f"{field} ({sources.get(name, 'default')}): {reason[:1].lower() + reason[1:]}"
 
 
 def _absolute(settings: Settings, directory: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.backend_settings import FakeSettings, LocalSettings, RaySettings
 from orchestrator.errors import SettingsError
 from orchestrator.settings import load_settings, setting_names
 
@@ -175,3 +176,62 @@ def test_the_store_settings_become_the_variables_clients_read(home: Path, projec
     environ = {"HOME": str(home), "ORCHESTRATOR_STORE_ENDPOINT": "http://127.0.0.1:8333"}
     settings = load_settings(environ=environ, directory=project)
     assert settings.store_environment() == {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:8333"}
+
+
+def test_jobs_run_on_this_machine_unless_the_operator_says_otherwise(
+    home: Path, project: Path
+) -> None:
+    settings = load_settings(environ={"HOME": str(home)}, directory=project)
+    assert settings.backends == {"local": LocalSettings()}
+    rows = {row.name: row.value for row in settings.described()}
+    assert rows["backends"] == {"local": {"kind": "local"}}
+
+
+def test_backends_are_tables_of_a_file(home: Path, project: Path) -> None:
+    (project / "orchestrator.toml").write_text(
+        '[backends.prod]\nkind = "ray"\nurl = "http://head:8265/"\ntoken_env = "PROD_TOKEN"\n'
+        'network_interface = "eth1"\nenvironment = {OMP_NUM_THREADS = "4"}\n'
+        '[backends.toy]\nkind = "fake"\nseconds = 0.5\nfails = {"broken-*" = "OutOfMemory"}\n'
+    )
+    settings = load_settings(environ={"HOME": str(home)}, directory=project)
+    assert settings.backends == {
+        "prod": RaySettings(
+            kind="ray",
+            url="http://head:8265",
+            token_env="PROD_TOKEN",
+            network_interface="eth1",
+            environment={"OMP_NUM_THREADS": "4"},
+        ),
+        "toy": FakeSettings(kind="fake", seconds=0.5, fails={"broken-*": "OutOfMemory"}),
+    }
+
+
+def test_backends_are_one_object_in_the_environment(home: Path, project: Path) -> None:
+    environ = {"HOME": str(home), "ORCHESTRATOR_BACKENDS": '{"toy": {"kind": "fake"}}'}
+    settings = load_settings(environ=environ, directory=project)
+    assert settings.backends == {"toy": FakeSettings(kind="fake")}
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        (
+            '[backends.a]\nkind = "ray"\nurl = "http://me:secret@head"\n',
+            "backends.a.url ({file}): it holds a user name; "
+            "name a token's variable with token_env instead",
+        ),
+        ('[backends.a]\nkind = "ray"\n', "backends.a.url ({file}): field required"),
+        (
+            '[backends.a]\nkind = "local"\ntoken = "x"\n',
+            "backends.a.token ({file}): unknown setting",
+        ),
+        ("[backends]\n", "backends ({file}): dictionary should have at least 1 item"),
+    ],
+)
+def test_a_wrong_backend_names_its_field(home: Path, project: Path, table: str, told: str) -> None:
+    file = project / "orchestrator.toml"
+    file.write_text(table)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ={"HOME": str(home)}, directory=project)
+    assert caught.value.message.startswith(told.format(file=file))
+    assert "secret" not in caught.value.message
