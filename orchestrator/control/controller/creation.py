@@ -46,12 +46,37 @@ def job_of_plan(
         store: URL of the object store it publishes to.
         after: Ids of the jobs that must succeed first.
     """
-    body, scheduling = plan.spec.spec, plan.spec.spec.scheduling
-    job = Job(
+    assert plan.spec.spec.output.name is not None, "a resolved spec has it"
+    who = request.principal
+    return NewJob(
+        job=_job(plan, who, id, now, store).model_copy(update={"after": after}),
+        documents=JobDocuments(
+            job=id,
+            written=request.written,
+            sets=request.sets,
+            spec=plan.spec,
+            identity=plan.identity,
+            plan=plan.model_dump(mode="json", exclude={"spec", "identity"}),
+            git_commit=request.git_commit,
+        ),
+        event=Event(
+            time=now,
+            job=id,
+            kind="Created",
+            state=JobState.QUEUED,
+            reason=Reason.SUBMITTED,
+            message=f"submitted by {who.name}",
+        ),
+    )
+
+
+def _job(plan: Plan, who: Principal, id: str, now: float, store: str) -> Job:
+    scheduling = plan.spec.spec.scheduling
+    return Job(
         id=id,
         name=plan.spec.metadata.name,
-        team=request.principal.team,
-        created_by=request.principal.name,
+        team=who.team,
+        created_by=who.name,
         labels=plan.spec.metadata.labels,
         queue=scheduling.queue,
         priority=PRIORITIES[scheduling.priority],
@@ -60,7 +85,6 @@ def job_of_plan(
         queued_at=now,
         demand=demand_of_plan(plan),
         estimated_seconds=plan.time.total_seconds,
-        after=after,
         pre_running_seconds=scheduling.pre_running_seconds,
         active_seconds=scheduling.active_seconds,
         hang_seconds=scheduling.hang_seconds,
@@ -68,25 +92,6 @@ def job_of_plan(
         identity=plan.identity.run,
         store=store,
     )
-    assert body.output.name is not None, "a resolved spec has it"
-    documents = JobDocuments(
-        job=id,
-        written=request.written,
-        sets=request.sets,
-        spec=plan.spec,
-        identity=plan.identity,
-        plan=plan.model_dump(mode="json", exclude={"spec", "identity"}),
-        git_commit=request.git_commit,
-    )
-    event = Event(
-        time=now,
-        job=id,
-        kind="Created",
-        state=JobState.QUEUED,
-        reason=Reason.SUBMITTED,
-        message=f"submitted by {request.principal.name}",
-    )
-    return NewJob(job, documents, event)
 
 
 def demand_of_plan(plan: Plan) -> Demand:
