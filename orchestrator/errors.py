@@ -66,6 +66,12 @@ class InvalidInput(UserError):
 class PlanRefused(UserError):
     """The plan says the job cannot fit or cannot work."""
 
+    def __init__(
+        self, message: str, *, hint: str | None = None, problems: Sequence[Problem] = ()
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
 
 class AlreadyRunning(UserError):
     """The same run is live in another process."""

@@ -30,7 +30,7 @@ UPLOADS = f"{API}/uploads/"
 MAX_BODY_BYTES = 4 * 1024 * 1024  # a spec of 1 MB, escaped as JSON
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 STRANGERS_A_MINUTE = 60  # entries of the audit trail: who is unknown shall not fill the disk
-UNKNOWN = Principal.model_construct(name="-", team="-", role=None)
+UNKNOWN = "-"
 
 
 @dataclass
@@ -93,11 +93,10 @@ class Guard:
             return
         if principal is None and not self._strangers.allows():
             return
-        who = principal or UNKNOWN
         entry = AuditEntry(
             time=self._clock(),
-            principal=who.name,
-            team=who.team,
+            principal=principal.name if principal is not None else UNKNOWN,
+            team=principal.team if principal is not None else UNKNOWN,
             action=_printable(f"{scope['method']} {path}"),
             target=_printable(_target(scope)),
             status=status,

@@ -174,5 +174,5 @@ class OidcTokens:
 def _highest(claim: object) -> Role | None:
     """Of one role or a list of them."""
     named = claim if isinstance(claim, list) else [claim]
-    roles = [Role(role) for role in named if role in list(Role)]
+    roles = [role for role in Role if str(role) in named]
     return max(roles, key=lambda role: role.rank, default=None)

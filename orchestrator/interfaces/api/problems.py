@@ -72,7 +72,7 @@ def _document(error: Exception) -> tuple[ProblemDocument, dict[str, str]]:
 def _of_ours(error: OrchestratorError) -> ProblemDocument:
     status, title = next((s, t) for kind, s, t in _STATUS if isinstance(error, kind))
     details: tuple[ProblemDetail, ...] = ()
-    if isinstance(error, InvalidInput):
+    if isinstance(error, InvalidInput | errors.PlanRefused):
         details = tuple(
             ProblemDetail(message=p.message, path=p.path, hint=p.hint, file=p.file, line=p.line)
             for p in error.problems

@@ -19,7 +19,7 @@ from orchestrator.interfaces.wire import API
 from orchestrator.records import Directive, Report
 
 REPORTS_PATH = f"{API}/reports"
-MAX_REPORT_BYTES = 64 * 1024
+MAX_REPORT_BYTES = 128 * 1024  # the output in it may be escaped sign by sign
 
 
 class Desk(Protocol):
@@ -56,6 +56,9 @@ def reports_router(desk: Desk) -> APIRouter:
             faults = error.errors(include_url=False, include_context=False, include_input=False)
             located = [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
             raise RequestValidationError(located) from None
+        if said.log is not None and not all(ord(sign) < 256 for sign in said.log):
+            fault = {"loc": ("body", "log"), "msg": "each byte is written as its Latin-1 sign"}
+            raise RequestValidationError([fault])
         # 3. A token speaks for its own Attempt only.
         directive = await run_in_threadpool(desk.receive, token, said)
         if directive is None:
