@@ -4,6 +4,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy import select
 
 from orchestrator.control.store import Attempts, Database, JobChange, Jobs
 from orchestrator.control.store.intake import Intake, Series
@@ -18,6 +19,8 @@ from tests.control.store.builders import (
     job_name,
     started,
 )
+from tests.control.store.conftest import NEVER
+from tests.control.store.postgres import somebody_waits_for_a_lock
 
 
 @pytest.fixture
@@ -93,21 +96,46 @@ def test_a_new_attempt_has_its_own_token(jobs: Jobs, attempts: Attempts) -> None
     assert [attempt.number for attempt in attempts.list(job.id)] == [1, 2]
 
 
-def test_ranks_report_at_the_same_time(jobs: Jobs, attempts: Attempts, database: Database) -> None:
+def test_ranks_report_at_the_same_time(
+    jobs: Jobs, attempts: Attempts, database: Database, other: Database
+) -> None:
     job = started(jobs)
 
     def rank(number: int) -> None:
+        there = Attempts(other) if number % 2 else attempts
         for sequence in range(1, 6):
-            attempts.report(SECRET, a_report(job.id, sequence, rank=number, step=sequence), TIME)
+            there.report(SECRET, a_report(job.id, sequence, rank=number, step=sequence), TIME)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(rank, range(4)))
 
-    kept = database.read(
-        lambda connection: connection.scalar(rows.select().with_only_columns(rows.c.intake))
-    )
-    assert Intake.model_validate(kept).sequences == {0: 5, 1: 5, 2: 5, 3: 5}
+    assert sequences(database, job.id) == {0: 5, 1: 5, 2: 5, 3: 5}
     assert attempts.list(job.id)[0].step == 5
+
+
+def test_a_report_waits_for_the_one_before_it(shared_address: str) -> None:
+    """Else both would begin with what was there, and one would be forgotten."""
+    first, second = (Database.open(shared_address, retry=NEVER) for _ in range(2))
+    secret = "dd" * 32
+    job = started(Jobs(first), 301, secret=secret)
+    with ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            Attempts(first).report(secret, a_report(job.id, 1, step=1), TIME)
+            late = a_report(job.id, 1, rank=1)
+            answer = pool.submit(Attempts(second).report, secret, late, TIME)
+            while not (answer.done() or somebody_waits_for_a_lock(shared_address)):
+                pass
+        assert answer.result() == Directive()
+
+    assert sequences(second, job.id) == {0: 1, 1: 1}
+    first.close()
+    second.close()
+
+
+def sequences(database: Database, job: str) -> dict[int, int]:
+    query = select(rows.c.intake).where(rows.c.job == job)
+    kept = database.read(lambda connection: connection.scalar(query))
+    return Intake.model_validate(kept).sequences
 
 
 def test_a_loss_that_became_nan_survives(jobs: Jobs, attempts: Attempts) -> None:

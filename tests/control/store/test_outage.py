@@ -60,6 +60,16 @@ def test_a_server_that_comes_back_is_not_noticed(server: PostgresServer) -> None
     database.close()
 
 
+def test_a_restart_between_two_verbs_needs_no_second_try(server: PostgresServer) -> None:
+    database = Database.open(server.new_database("between"), retry=NEVER)
+    job = added(Jobs(database))
+    server.kill()
+    server.start()
+
+    assert Jobs(database).get(job.id) == job
+    database.close()
+
+
 def test_a_server_that_stays_away_is_told_and_then_used_again(server: PostgresServer) -> None:
     slept: list[float] = []
     retry = Retry(delays_seconds=(0.1, 0.2), sleep=slept.append)
@@ -132,6 +142,24 @@ def test_a_file_that_another_process_writes(tmp_path: Path) -> None:
     foreign.close()
 
     assert jobs.apply(moved(job, S.STARTING)) is not None
+    database.close()
+
+
+def test_a_transaction_that_writes_later_keeps_others_out_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    """Else it would fail if another one wrote between what it reads and what it writes."""
+    path = tmp_path / "rows.db"
+    database = Database.open(f"sqlite:///{path}", retry=NEVER)
+    foreign = sqlite3.connect(path, isolation_level=None, timeout=0)
+
+    with database.transaction():
+        database.now()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):
+            foreign.execute("BEGIN IMMEDIATE")
+
+    foreign.execute("BEGIN IMMEDIATE")
+    foreign.close()
     database.close()
 
 
