@@ -17,15 +17,17 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.control.backends.base import Backend
+from orchestrator.control.backends.base import Backend, NodeInfo
+from orchestrator.control.backends.local import EmbeddedBackend
 from orchestrator.control.controller.acts import HostFolders, Workplace
 from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.logs import LiveLogs, LogReader
 from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.store import Database
-from orchestrator.interfaces.api.app import REPORTS_PATH, create_app
-from orchestrator.interfaces.api.service import Service
+from orchestrator.interfaces.api.app import create_app
+from orchestrator.interfaces.api.reports import REPORTS_PATH
+from orchestrator.interfaces.api.service import Service, cluster_hardware
 from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import Job, JobDocuments
 from orchestrator.settings import Settings
@@ -68,11 +70,18 @@ def serving(
         stack.callback(database.close)
         rows = Rows.of(database)
         logs = LiveLogs(settings.state_dir / "logs" / "live")
-        desk = ReportDesk(rows.attempts, time.time, logs)
         store = _stores(settings)
         wake = threading.Event()
+        seen: dict[str, tuple[NodeInfo, ...]] = {}  # the controller's, shown by the API
         service = Service.of(
-            database, settings, desk=desk, logs=LogReader(logs, backends, store), wake=wake.set
+            database,
+            settings,
+            desk=ReportDesk(rows.attempts, time.time, logs),
+            logs=LogReader(logs, backends, store),
+            host=host,
+            wake=wake.set,
+            nodes=lambda: seen,
+            hardware=None if _runs_here(backends) else cluster_hardware(lambda: seen),
         )
         api = ApiServer(create_app(service), host, port)
         place = Workplace(
@@ -86,8 +95,7 @@ def serving(
             seconds={},
         )
         means = Means(place, ThreadedEffects(wake.set))
-        controller = Controller(rows, means, _holder())
-        controller.wake = wake
+        controller = Controller(rows, means, _holder(), wake=wake, nodes=seen)
         stop = threading.Event()
         thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
         stack.enter_context(api)
@@ -122,6 +130,10 @@ def _stores(settings: Settings) -> Callable[[str], ObjectStore]:
     return store
 
 
+def _runs_here(backends: Mapping[str, Backend]) -> bool:
+    return any(isinstance(backend, EmbeddedBackend) for backend in backends.values())
+
+
 def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[str, HostFolders]:
     """Of the backends whose Attempts run on this host."""
 
@@ -131,7 +143,7 @@ def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[s
         return fetch_base(resolve_base(documents.spec.spec.model, places))
 
     folders = HostFolders(settings.state_dir / "scratch" / "jobs", settings.cache_dir, base)
-    return {name: folders for name, backend in backends.items() if backend.name == "local"}
+    return {name: folders for name, b in backends.items() if isinstance(b, EmbeddedBackend)}
 
 
 def _go_on(job: Job) -> str:

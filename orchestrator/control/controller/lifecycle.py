@@ -38,6 +38,7 @@ class Act(StrEnum):
     LOOK = "look"
     STOP = "stop"
     CONCLUDE = "conclude"  # read from the store how it ended
+    COUNT = "count"  # of a backend, not a job: which machines it has
 
 
 @dataclass(frozen=True, slots=True)

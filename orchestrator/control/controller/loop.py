@@ -11,14 +11,15 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from orchestrator.control.backends.base import AttemptStatus, Backend, NodeInfo, Observation
+from orchestrator.control.backends.base import AttemptStatus, NodeInfo, Observation
 from orchestrator.control.controller import acts
 from orchestrator.control.controller.acts import Workplace
+from orchestrator.control.controller.dependencies import Dependencies, Live
 from orchestrator.control.controller.effects import Effects, Key
 from orchestrator.control.controller.knowledge import Knowledge
 from orchestrator.control.controller.lifecycle import Act, Known, Move, View, decide, preempted
@@ -37,8 +38,8 @@ from orchestrator.control.store import (
     Leases,
     Queues,
 )
-from orchestrator.errors import BackendUnavailable, DatabaseUnavailable
-from orchestrator.records import Attempt, Event, Job, JobState, Reason, Wait, WaitReason
+from orchestrator.errors import DatabaseUnavailable
+from orchestrator.records import Attempt, Event, Job, JobState, Reason, Wait
 
 logger = logging.getLogger(__name__)
 
@@ -79,24 +80,37 @@ class Means:
     token: Callable[[], str] = secrets.token_urlsafe  # 32 random bytes
 
 
-Live = dict[str, tuple[Job, Attempt | None]]
-
-
 class Controller:
     """One reconciler. Several may be made on one database: the lease lets one decide."""
 
-    def __init__(self, rows: Rows, means: Means, holder: str) -> None:
+    def __init__(
+        self,
+        rows: Rows,
+        means: Means,
+        holder: str,
+        *,
+        wake: threading.Event | None = None,
+        nodes: dict[str, tuple[NodeInfo, ...]] | None = None,
+    ) -> None:
+        """
+        Args:
+            rows: The store's verbs.
+            means: What it acts with.
+            holder: Names this process among those on the same database.
+            wake: Set by whoever changes something it should see at once.
+            nodes: Filled with what the backends last told, by backend.
+        """
         self.rows = rows
         self.means = means
         self.holder = holder
-        self.wake = threading.Event()
+        self.wake = wake if wake is not None else threading.Event()
         self._lease: Lease | None = None
         self._renew_at = 0.0
         self._knowledge = Knowledge()
-        self._nodes: dict[str, tuple[NodeInfo, ...]] = {}
+        self._nodes = nodes if nodes is not None else {}
         self._nodes_at = float("-inf")
         self._schedule_at = float("-inf")
-        self._ended: dict[str, JobState] = {}  # dependencies that are over
+        self._dependencies = Dependencies(rows.jobs)
 
     @property
     def leads(self) -> bool:
@@ -105,15 +119,19 @@ class Controller:
     def run(self, stop: threading.Event) -> None:
         """Cycles until `stop` is set; gives the lease back then."""
         while not stop.is_set():
-            try:
-                busy = self.cycle()
-            except DatabaseUnavailable as error:
-                logger.warning("the database is away: %s", error.message)
-                self._lease, busy = None, False
-            if not busy:
+            if not self.turn():
                 self.wake.wait(PAUSE_SECONDS)
             self.wake.clear()
         self.close()
+
+    def turn(self) -> bool:
+        """A cycle, or none while the database is away: nothing is decided then."""
+        try:
+            return self.cycle()
+        except DatabaseUnavailable as error:
+            logger.warning("the database is away: %s", error.message)
+            self._lease = None
+            return False
 
     def close(self) -> None:
         self.means.effects.close()
@@ -135,7 +153,7 @@ class Controller:
         learned = self._learn(now)
         self._knowledge.keep_only(live.values(), now)
         # 3. Each job's next step.
-        blocked, failed = self._dependencies(live)
+        blocked, failed = self._dependencies.of(live)
         changed = [
             self._step(job, attempt, failed.get(job.id), now) for job, attempt in live.values()
         ]
@@ -143,6 +161,7 @@ class Controller:
             live[job.id] = (job, attempt)
         moved = any(changed)
         # 4. Who starts, and who gives way.
+        self._ask_for_nodes(now)
         if moved or learned or now >= self._schedule_at:
             self._schedule_at = now + SCHEDULE_SECONDS
             moved |= self._schedule(live, blocked, now)
@@ -170,10 +189,30 @@ class Controller:
     def _learn(self, now: float) -> bool:
         results = self.means.effects.finished()
         for key, result in results:
+            if key.act is Act.COUNT:
+                self._count(key.job, result)
+                continue
             if isinstance(result, Exception) and key.act is not Act.LAUNCH:
                 logger.debug("%s of %s: %s", key.act, key.job, result)
             self._knowledge.learn(key, result, now)
         return bool(results)
+
+    def _ask_for_nodes(self, now: float) -> None:
+        """On threads like every other question: a cluster that hangs must not hold the loop."""
+        if now < self._nodes_at + NODES_SECONDS:
+            return
+        self._nodes_at = now
+        for name, backend in self.means.place.backends.items():
+            self.means.effects.start(Key(name, 0, Act.COUNT), backend.nodes)
+
+    def _count(self, backend: str, result: object) -> None:
+        """Takes in what a backend said. One that is away keeps its nodes, but takes nothing new."""
+        if isinstance(result, Exception):
+            logger.warning("backend %s: %s", backend, result)
+            known = self._nodes.get(backend, ())
+            self._nodes[backend] = tuple(replace(node, is_alive=False) for node in known)
+        elif isinstance(result, tuple):
+            self._nodes[backend] = result
 
     # One job
 
@@ -245,49 +284,16 @@ class Controller:
         after = self.rows.jobs.apply(change, self._lease)
         return (after, attempt) if after is not None else None
 
-    # Dependencies
-
-    def _dependencies(self, live: Live) -> tuple[dict[str, Wait], dict[str, str]]:
-        """Of queued jobs: what they still wait for, and which dependency has failed them."""
-        blocked: dict[str, Wait] = {}
-        failed: dict[str, str] = {}
-        for job, _ in live.values():
-            if job.state is not JobState.QUEUED or not job.after:
-                continue
-            states = {name: self._state_of(name, live) for name in job.after}
-            lost = [name for name, state in states.items() if state in _LOST]
-            open_ = [name for name, state in states.items() if state is not JobState.SUCCEEDED]
-            if lost:
-                failed[job.id] = lost[0]
-            elif open_:
-                names = ", ".join(open_)
-                blocked[job.id] = Wait(
-                    reason=WaitReason.DEPENDENCY,
-                    message=f"waits for {names} to succeed",
-                    remedy=f"see `orchestrator show {open_[0]}`",
-                )
-        return blocked, failed
-
-    def _state_of(self, job: str, live: Live) -> JobState | None:
-        if job in live:
-            self._ended.pop(job, None)
-            return live[job][0].state
-        if job not in self._ended:
-            found = self.rows.jobs.get(job)
-            if found is None:
-                return None
-            self._ended[job] = found.state
-        return self._ended[job]
-
     # Scheduling
 
     def _schedule(self, live: Live, blocked: Mapping[str, Wait], now: float) -> bool:
-        if not any(job.state is JobState.QUEUED for job, _ in live.values()):
-            return False
+        waits = any(job.state is JobState.QUEUED for job, _ in live.values())
+        if not waits or self._nodes.keys() != self.means.place.backends.keys():
+            return False  # a backend that was not heard of yet is no reason to say "never fits"
         decisions = plan_cycle(
             snapshot(
                 live.values(),
-                self._current_nodes(now),
+                self._nodes,
                 self.rows.queues.list(),
                 blocked,
                 now,
@@ -301,21 +307,6 @@ class Controller:
             self._move(job, attempt, move, now)
         self._tell_waits(live, decisions)
         return any(admitted) or bool(decisions.preemptions)
-
-    def _current_nodes(self, now: float) -> dict[str, tuple[NodeInfo, ...]]:
-        """What the backends last said. One that is away keeps its nodes, but takes nothing new."""
-        if now < self._nodes_at + NODES_SECONDS:
-            return self._nodes
-        self._nodes_at = now
-        backends: Iterable[tuple[str, Backend]] = self.means.place.backends.items()
-        for name, backend in backends:
-            try:
-                self._nodes[name] = backend.nodes()
-            except BackendUnavailable as error:
-                logger.warning("backend %s: %s", name, error.message)
-                known = self._nodes.get(name, ())
-                self._nodes[name] = tuple(replace(node, is_alive=False) for node in known)
-        return self._nodes
 
     def _admit(self, job: Job, admit: Admit, now: float) -> bool:
         token = self.means.token()
@@ -361,9 +352,6 @@ class Controller:
         ]
         if changes:
             self.rows.jobs.apply_many(changes, self._lease)
-
-
-_LOST = (None, JobState.FAILED, JobState.CANCELLED)
 
 
 def sha256(secret: str) -> str:
