@@ -8,7 +8,8 @@ asked for: a plan needs neither.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from orchestrator.control.admission.plan import Plan
@@ -18,7 +19,7 @@ from orchestrator.records import Outcome
 from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
 
-__all__ = ["Plan", "RunListener", "StopSignal", "plan", "run"]
+__all__ = ["Plan", "RunListener", "StopSignal", "plan", "run", "serve"]
 
 
 def plan(source: Path, sets: Sequence[str] = (), *, settings: Settings) -> Plan:
@@ -58,3 +59,34 @@ def run(
     from orchestrator.server.one_shot import run_once
 
     return run_once(Asked(source, sets, new), settings, listener, stop)
+
+
+def serve(
+    settings: Settings,
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    stop: threading.Event,
+    ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Serves until `stop` is set; what runs on the backends goes on.
+
+    Args:
+        settings: The operator's.
+        host: Address the API binds; absent: the setting's.
+        port: Its port, 0 for any that is free; absent: the setting's.
+        stop: Ends it; may be set from a signal handler.
+        ready: Called with the API's URL once it answers.
+
+    Raises:
+        SettingsError: An address, a backend or the database cannot be used as they are set.
+        DatabaseUnavailable: The database does not answer.
+    """
+    from orchestrator.control.backends.configured import build_backends
+    from orchestrator.server.service import serving
+
+    bound = settings.api_host if host is None else host
+    number = settings.api_port if port is None else port
+    with serving(settings, build_backends(settings), host=bound, port=number) as served:
+        ready(served.url)
+        stop.wait()

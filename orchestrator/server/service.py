@@ -140,7 +140,9 @@ def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[s
     def base(documents: JobDocuments) -> Path:
         store = documents.spec.spec.output.store or settings.store
         places = BasePlaces(settings.state_dir, settings.cache_dir, open_store(store))
-        return fetch_base(resolve_base(documents.spec.spec.model, places))
+        model = documents.spec.spec.model
+        assert model is not None, "asked for only where there is one"
+        return fetch_base(resolve_base(model, places))
 
     folders = HostFolders(settings.state_dir / "scratch" / "jobs", settings.cache_dir, base)
     return {name: folders for name, b in backends.items() if isinstance(b, EmbeddedBackend)}
