@@ -4,7 +4,8 @@ from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, tra
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
 from orchestrator.specs.model import ModelSpec
-from orchestrator.specs.task import DEFAULT_COLUMNS, TaskSpec, TextClassification
+from orchestrator.specs.runtime import RuntimeSpec
+from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TaskSpec, TextClassification
 from orchestrator.specs.training import (
     METRICS_TO_MINIMIZE,
     CheckpointSpec,
@@ -24,6 +25,7 @@ __all__ = [
     "METRICS_TO_MINIMIZE",
     "SPLITS",
     "CheckpointSpec",
+    "CustomTask",
     "DataSpec",
     "Domain",
     "EarlyStopping",
@@ -38,6 +40,7 @@ __all__ = [
     "ModelSpec",
     "OutputSpec",
     "ResourcesSpec",
+    "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
     "Source",

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
-from orchestrator.specs import data_checks, location_checks
+from orchestrator.specs import data_checks, location_checks, runtime_checks
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
+from orchestrator.specs.task import CustomTask
 from orchestrator.specs.training import METRIC_NAMES, METRICS_TO_MINIMIZE
 
 Check = Callable[[FineTune], Iterator[Problem]]
@@ -31,7 +32,10 @@ def check_spec(spec: FineTune, *, doubtful: Collection[str] = ()) -> list[Proble
     problems: list[Problem] = []
     # What is wrong within one source leaves domains and splits as they are.
     doubts = [path for path in doubtful if not is_within_source(path)]
+    is_custom = isinstance(spec.spec.task, CustomTask)
     for reads, check in CHECKS:
+        if is_custom and check in DECIDED_BY_SCRIPTS:
+            continue
         if not any(touches(field, doubt) for field in reads for doubt in doubts):
             problems.extend(check(spec))
     return problems
@@ -48,15 +52,21 @@ def touches(field: str, other: str) -> bool:
     return long == short or long.startswith((f"{short}.", f"{short}["))
 
 
+def _model(spec: FineTune) -> Iterator[Problem]:
+    if spec.spec.model is None and not isinstance(spec.spec.task, CustomTask):
+        yield Problem("required", path="model", hint="write model: {base: hf://org/name}")
+
+
 def _selection_metric(spec: FineTune) -> Iterator[Problem]:
     metric_path, data = spec.spec.selection.metric, spec.spec.data
     if metric_path is None:
         return
     path = "selection.metric"
     domain, _, metric = metric_path.partition("/")
-    if metric not in METRIC_NAMES:
-        near = closest(metric, METRIC_NAMES)
-        hint = f"write {domain}/{near}" if near else "one of " + ", ".join(METRIC_NAMES)
+    names = (*METRIC_NAMES, *(spec.spec.evaluation.custom_metrics or ()))
+    if metric not in names:
+        near = closest(metric, names)
+        hint = f"write {domain}/{near}" if near else "one of " + ", ".join(names)
         yield Problem(f"unknown metric '{metric}'", path=path, hint=hint)
     if domain == MEAN:
         return
@@ -76,6 +86,12 @@ def _selection_metric(spec: FineTune) -> Iterator[Problem]:
 def _selection_mode(spec: FineTune) -> Iterator[Problem]:
     selection = spec.spec.selection
     metric = (selection.metric or "").rpartition("/")[2]
+    if selection.mode is None and metric in (spec.spec.evaluation.custom_metrics or ()):
+        yield Problem(
+            f"nobody can know whether more of {metric} is better",
+            path="selection.mode",
+            hint="write mode: max or mode: min",
+        )
     if selection.mode is None or metric not in METRIC_NAMES:
         return
     right = "min" if metric in METRICS_TO_MINIMIZE else "max"
@@ -192,8 +208,13 @@ def _metrics(spec: FineTune) -> Iterator[Problem]:
 CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *data_checks.CHECKS,
     *location_checks.CHECKS,
-    (("selection.metric", "data.domains", "data.train_on"), _selection_metric),
-    (("selection.metric", "selection.mode"), _selection_mode),
+    *runtime_checks.CHECKS,
+    (("model", "task"), _model),
+    (
+        ("selection.metric", "data.domains", "data.train_on", "evaluation.custom_metrics"),
+        _selection_metric,
+    ),
+    (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
     (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
     (("training.warmup_steps", "training.max_steps"), _warmup),
@@ -204,3 +225,11 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("evaluation.metrics",), _metrics),
 )
 """The fields a check rests on, and the check."""
+
+DECIDED_BY_SCRIPTS: frozenset[Check] = frozenset(
+    {
+        *data_checks.OF_ROWS,
+        *(_selection_metric, _selection_mode, _selection_steps, _batch, _warmup),
+    }
+)
+"""Checks of what a custom task's script reads, or leaves alone, as it likes."""

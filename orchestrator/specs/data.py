@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DomainName, SpecError, SpecModel
+from orchestrator.specs.runtime import EntryPoint
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -105,6 +106,20 @@ class DataSpec(SpecModel):
         lt=1,
         description=(
             "Share of a training domain's train split set aside where it has no valid split."
+        ),
+    )
+    transform: EntryPoint | None = Field(
+        default=None,
+        description=(
+            "Function of runtime.code for each row, module:function: a mapping of roles to text "
+            "becomes another one, or None to leave the row out."
+        ),
+    )
+    collator: EntryPoint | None = Field(
+        default=None,
+        description=(
+            "Function of runtime.code that makes a batch of encoded rows, module:function; "
+            "absent: rows are padded to the longest."
         ),
     )
 

@@ -8,7 +8,7 @@ from orchestrator.errors import Problem
 from orchestrator.specs.data import SPLITS, DataSpec, Source, Split, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
-from orchestrator.specs.task import DEFAULT_COLUMNS
+from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TextClassification
 
 SourceAt = tuple[str, str, Split, Source]
 
@@ -39,12 +39,15 @@ def _train_on(spec: FineTune) -> Iterator[Problem]:
             yield Problem(f"domain '{name}' is listed twice", path=path, hint=hint)
 
 
-def _splits(spec: FineTune) -> Iterator[Problem]:
-    data = spec.spec.data
-    for name, domain in data.domains.items():
+def _empty_domains(spec: FineTune) -> Iterator[Problem]:
+    for name, domain in spec.spec.data.domains.items():
         if domain.train is None and domain.valid is None and domain.test is None:
             hint = "add train, valid or test, or remove the domain"
             yield Problem("no split is given", path=f"data.domains.{name}", hint=hint)
+
+
+def _splits(spec: FineTune) -> Iterator[Problem]:
+    data = spec.spec.data
     example = next(iter(data.domains))
     if data.train_on is None and not training_domains(data):
         hint = f"add data.domains.{example}.train: [{{path: …}}]"
@@ -86,6 +89,24 @@ def _columns(spec: FineTune) -> Iterator[Problem]:
             yield Problem(message, path=f"{place}.columns", hint="name two columns")
 
 
+def _files_alone(spec: FineTune) -> Iterator[Problem]:
+    """A custom task's script gets files: what tells how rows are read would be without effect."""
+    if not isinstance(spec.spec.task, CustomTask):
+        return
+    for place, _, _, source in sources(spec.spec.data):
+        given = {
+            "hub": source.hub,
+            "columns": source.columns,
+            "format": source.format,
+            "weight": None if source.weight == 1.0 else source.weight,
+        }
+        for field, value in given.items():
+            if value is not None:
+                hint = "give files by `path`" if field == "hub" else "remove it"
+                message = "a custom task's script is given files and reads them itself"
+                yield Problem(message, path=f"{place}.{field}", hint=hint)
+
+
 def _weights(spec: FineTune) -> Iterator[Problem]:
     for place, _, split, source in sources(spec.spec.data):
         if split != "train" and source.weight != 1.0:
@@ -97,7 +118,8 @@ def _weights(spec: FineTune) -> Iterator[Problem]:
 
 
 def _labels(spec: FineTune) -> Iterator[Problem]:
-    labels = spec.spec.task.labels or ()
+    task = spec.spec.task
+    labels = (task.labels or ()) if isinstance(task, TextClassification) else ()
     for index, label in enumerate(labels):
         path = f"task.labels[{index}]"
         if label != label.strip() or not label:
@@ -109,9 +131,14 @@ def _labels(spec: FineTune) -> Iterator[Problem]:
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
     (("data.train_on", "data.domains"), _train_on),
+    (("data.domains",), _empty_domains),
     (("data.train_on", "data.domains"), _splits),
     (("data.domains",), _domain_names),
     (("data.domains", "task.type"), _columns),
     (("data.domains",), _weights),
+    (("data.domains", "task.type"), _files_alone),
     (("task.labels",), _labels),
 )
+
+OF_ROWS = (_splits, _columns, _weights)
+"""Checks of how rows are read and learned from."""

@@ -20,6 +20,12 @@ from orchestrator.specs.document import Position, Steps, display
 from orchestrator.specs.fields import all_fields
 from orchestrator.specs.finetune import LABEL_KEY_PATTERN
 from orchestrator.specs.overrides import FILE as SET_FILE
+from orchestrator.specs.runtime import (
+    ENTRY_PATTERN,
+    METRIC_PATTERN,
+    SCRIPT_PATTERN,
+    VARIABLE_PATTERN,
+)
 from orchestrator.specs.suggest import closest, place_of, unknown_field
 
 
@@ -88,10 +94,8 @@ def _follows_from_another(
     """A list is reported as too short when its items are wrong, which they are told themselves."""
     if detail["type"] != "too_short":
         return False
-    return any(
-        len(o["loc"]) > len(steps) and _steps(o["loc"], data)[: len(steps)] == steps
-        for o in details
-    )
+    others = (_steps(other["loc"], data) for other in details)
+    return any(len(other) > len(steps) and other[: len(steps)] == steps for other in others)
 
 
 def _finding(detail: ErrorDetails, steps: Steps, positions: Mapping[Steps, Position]) -> Finding:
@@ -152,7 +156,6 @@ _WANTED = {
 # What a lone scalar in the place of a mapping most likely means.
 _MAIN_FIELD = {
     "ModelSpec": "base",
-    "TextClassification": "type",
     "Source": "path",
     "OutputSpec": "name",
     "SelectionSpec": "metric",
@@ -162,6 +165,7 @@ _MAIN_FIELD = {
     "ResourcesSpec": "workers",
     "SchedulingSpec": "priority",
     "CheckpointSpec": "every_steps",
+    "RuntimeSpec": "code",
     "Metadata": "name",
 }
 
@@ -188,7 +192,11 @@ def _wrong_type(
         item = f"{{path: {value}}}" if name in ("train", "valid", "test") else str(value)
         return message, f"write {name}: [{item}]"
     if wanted == "a mapping" and scalar:
-        main = "type" if name == "method" else _MAIN_FIELD.get(str(context.get("class_name")))
+        main = (
+            "type"
+            if name in ("method", "task")
+            else _MAIN_FIELD.get(str(context.get("class_name")))
+        )
         return message, f"write {{{main}: {value}}}" if main else None
     return message, None
 
@@ -232,7 +240,21 @@ def _pattern(context: Mapping[str, Any], value: Any) -> tuple[str, str | None]:
         return message, f"e.g. {better}" if better else None
     if pattern == LABEL_KEY_PATTERN:
         return f"{_shown(text)} is not a label's key: letters, digits and _ . / - only", None
+    if pattern in _FORMS:
+        what, hint = _FORMS[pattern]
+        return f"{_shown(text)} is not {what}", hint
     return f"{_shown(text)} is not domain/metric", "e.g. camera/macro_f1 or mean/accuracy"
+
+
+_FORMS = {
+    ENTRY_PATTERN: ("module:function", "e.g. metrics:cost, the function cost of metrics.py"),
+    SCRIPT_PATTERN: (
+        "a script within runtime.code",
+        "a path like train.py or jobs/train.py, without dots at the beginning of its parts",
+    ),
+    VARIABLE_PATTERN: ("a name of letters, digits and underscores", None),
+    METRIC_PATTERN: ("a metric's name", "lower-case letters, digits and underscores, e.g. cost"),
+}
 
 
 def _too_short(

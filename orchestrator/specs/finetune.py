@@ -10,6 +10,7 @@ from orchestrator.specs.base import DnsLabel, SpecModel
 from orchestrator.specs.data import DataSpec
 from orchestrator.specs.method import FullMethod, MethodSpec
 from orchestrator.specs.model import ModelSpec
+from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import TaskSpec
 from orchestrator.specs.training import (
     CheckpointSpec,
@@ -42,7 +43,9 @@ class Metadata(SpecModel):
 class FineTuneSpec(SpecModel):
     """The body of a FineTune."""
 
-    model: ModelSpec = Field(description="The base model.")
+    model: ModelSpec | None = Field(
+        default=None, description="The base model; absent: none, for a custom task alone."
+    )
     task: TaskSpec
     data: DataSpec = Field(description="Domains, splits and what to learn from.")
     method: MethodSpec = Field(
@@ -64,6 +67,9 @@ class FineTuneSpec(SpecModel):
     )
     evaluation: EvaluationSpec = Field(
         default_factory=EvaluationSpec, description="What is measured at the end."
+    )
+    runtime: RuntimeSpec = Field(
+        default_factory=RuntimeSpec, description="Code, variables and secrets for the workers."
     )
     output: OutputSpec = Field(
         default_factory=OutputSpec, description="Where the model is published."

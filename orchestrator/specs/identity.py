@@ -3,7 +3,8 @@
 Called by `server` with a resolved spec. Left out is what never changes what is learned: `engine`
 and `resources` (how it fits), `scheduling` (when), `metadata` (who), `checkpoint` (how often
 state is saved; resume is exact) and `output.store` (runs are looked up within one store). Where
-data and base lie is left out too: digests stand for their bytes, so moving a file changes nothing.
+data, base and code lie is left out too: digests stand for their bytes, so moving a file changes
+nothing. Names of secrets are left out: what opens a door is not what is behind it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from orchestrator.specs.finetune import FineTune
 RECIPE = "1"
 """Version of the training recipe: raised when a spec would learn other weights than before."""
 
-_LEFT_OUT = {"model", "data", "engine", "resources", "scheduling", "checkpoint", "output"}
+_LEFT_OUT = {
+    *("model", "data", "engine", "resources", "scheduling", "checkpoint", "runtime", "output"),
+}
 
 
 def identity_document(resolved: FineTune) -> dict[str, Any]:
@@ -49,20 +52,35 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
             for name, domain in spec.data.domains.items()
         },
     }
-    # 3. Under which name the model is published.
+    for role in ("transform", "collator"):
+        if (entry := getattr(spec.data, role)) is not None:
+            document["data"][role] = entry
+    # 3. What user code may read; the code itself is said by its digest.
+    if spec.runtime.env:
+        document["runtime"] = {"env": spec.runtime.env}
+    # 4. Under which name the model is published.
     document["output"] = {"name": spec.output.name or resolved.metadata.name}
     return {"apiVersion": resolved.apiVersion, "kind": resolved.kind, "spec": document}
 
 
 def run_digest(
-    resolved: FineTune, data_digests: Mapping[str, str], base_digest: str, recipe: str
+    resolved: FineTune,
+    data_digests: Mapping[str, str],
+    base_digest: str,
+    recipe: str,
+    code_digest: str | None = None,
 ) -> str:
-    """sha256 (hex) of a run's identity: its spec, the bytes it reads and the recipe's version."""
-    document = {
+    """sha256 (hex) of a run's identity: its spec, the bytes it reads and the recipe's version.
+
+    `code_digest` is that of the user's code; without any, the identity is what it always was.
+    """
+    document: dict[str, Any] = {
         "spec": identity_document(resolved),
         "data": dict(data_digests),
         "base": base_digest,
         "recipe": recipe,
     }
+    if code_digest is not None:
+        document["code"] = code_digest
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,5 @@
-"""What is wrong with the places a spec names (base, sources, store), as far as their text tells.
+"""What is wrong with the places a spec names (base, sources, code, store), as far as their text
+tells.
 
 Part of `specs.checks`. Credentials are refused in every place: a spec is kept, shown and published
 with the model.
@@ -29,6 +30,8 @@ def scheme_of(place: str) -> str | None:
 
 def _base(spec: FineTune) -> Iterator[Problem]:
     model = spec.spec.model
+    if model is None:
+        return
     scheme = scheme_of(model.base)
     rest = model.base.partition("://")[2]
     yield from _place("model.base", model.base, BASES)
@@ -57,6 +60,11 @@ def _sources(spec: FineTune) -> Iterator[Problem]:
             yield Problem("a hub data set is no path", path=f"{place}.path", hint=hint)
         else:
             yield from _place(f"{place}.path", source.path, STORES)
+
+
+def _code(spec: FineTune) -> Iterator[Problem]:
+    if spec.spec.runtime.code is not None:
+        yield from _place("runtime.code", spec.spec.runtime.code, STORES)
 
 
 def _store(spec: FineTune) -> Iterator[Problem]:
@@ -95,5 +103,6 @@ def _holds_credentials(place: str) -> bool:
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
     (("model",), _base),
     (("data.domains",), _sources),
+    (("runtime.code",), _code),
     (("output.store",), _store),
 )

@@ -24,14 +24,15 @@ def local_path(place: str, base_dir: Path) -> Path | None:
 
 
 def with_absolute_paths(spec: FineTune, base_dir: Path) -> FineTune:
-    """`spec` with the local paths of its sources, base and store made absolute."""
+    """`spec` with the local paths of its sources, base, code and store made absolute."""
     document: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
     body = document["spec"]
     for domain in body["data"]["domains"].values():
         for split in SPLITS:
             for source in domain.get(split, ()):
                 _make_absolute(source, "path", base_dir)
-    _make_absolute(body["model"], "base", base_dir)
+    _make_absolute(body.get("model", {}), "base", base_dir)
+    _make_absolute(body["runtime"], "code", base_dir)
     _make_absolute(body["output"], "store", base_dir)
     return FineTune.model_validate(document)
 

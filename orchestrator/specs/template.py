@@ -15,7 +15,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs.data import SPLITS
 from orchestrator.specs.fields import FieldRef, all_fields
 from orchestrator.specs.finetune import API_VERSION
-from orchestrator.specs.task import DEFAULT_COLUMNS
+from orchestrator.specs.task import DEFAULT_COLUMNS, TextClassification
 
 _WIDTH = 96
 
@@ -37,6 +37,13 @@ _EXAMPLES = {
     "training.warmup_ratio": "0.06",
     "training.warmup_steps": "100",
     "training.early_stopping": "{patience: 3}",
+    "data.transform": "rows:cleaned",
+    "data.collator": "batches:collate",
+    "training.loss": "losses:focal",
+    "evaluation.custom_metrics": "{cost: metrics:cost}",
+    "runtime.code": "./code",
+    "runtime.env": "{HF_HUB_OFFLINE: '1'}",
+    "runtime.secrets": "[hf-token]",
     "engine.zero_stage": "2",
     "engine.micro_batch_size": "8",
     "engine.gradient_checkpointing": "true",
@@ -60,7 +67,7 @@ _EXAMPLES = {
 }
 _SECTIONS = (
     "training", "engine", "resources", "scheduling", "checkpoint", "selection", "evaluation",
-    "output",
+    "runtime", "output",
 )  # fmt: skip
 
 
@@ -91,7 +98,7 @@ def write_template(
         *_field("metadata.labels", None, 2, example="{project: reviews}"),
         "spec:",
         *_section("model", {"model.base": _scalar(base)}),
-        *_section("task", {"task.type": task}),
+        *_task(task),
         *_data(domains, columns),
         *_method(),
     ]
@@ -99,6 +106,16 @@ def write_template(
         # A section of comments only would be null, which is as good as absent.
         lines += _section(section, _WRITTEN)
     return "\n".join(lines) + "\n"
+
+
+def _task(task: str) -> Iterator[str]:
+    yield from _head("task")
+    yield f"    type: {task}"
+    for ref in all_fields():
+        if ref.owner is TextClassification and ref.name != "type":
+            yield from _field(ref.path, None, 4)
+    yield from _comment("Or a script of yours, in runtime.code:", 4)
+    yield from _comment("{type: custom, entrypoint: train.py, arguments: {steps: '40'}}", 4)
 
 
 def _section(section: str, written: Mapping[str, str]) -> Iterator[str]:
@@ -134,7 +151,8 @@ def _data(
     trained = [domain for domain, splits in domains.items() if "train" in splits]
     example = f"[{', '.join(map(_scalar, trained))}]"
     yield from _field("data.train_on", None, 4, example=example)
-    yield from _field("data.valid_fraction", None, 4)
+    for path in ("data.valid_fraction", "data.transform", "data.collator"):
+        yield from _field(path, None, 4)
 
 
 def _method() -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StringConstraints, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
+from orchestrator.specs.runtime import CustomMetricName, EntryPoint
 
 MetricName = Literal[
     "accuracy",
@@ -78,6 +79,13 @@ class TrainingSpec(SpecModel):
     adam_epsilon: float = Field(default=1e-8, gt=0, description="AdamW's denominator term.")
     early_stopping: EarlyStopping | None = Field(
         default=None, description="End early by the selection metric; absent: never."
+    )
+    loss: EntryPoint | None = Field(
+        default=None,
+        description=(
+            "Function of runtime.code that gives the mean loss of some rows, module:function; "
+            "absent: the task's."
+        ),
     )
 
     @model_validator(mode="after")
@@ -220,6 +228,14 @@ class EvaluationSpec(SpecModel):
             "Metrics of the final table, in order; absent: the task's. All are computed and stored."
         ),
     )
+    custom_metrics: dict[CustomMetricName, EntryPoint] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "More metrics, name -> function of runtime.code as module:function; they stand behind "
+            "the others and may be selected by."
+        ),
+    )
     before: bool = Field(
         default=True, description="Also evaluate the untrained start, so that gains are seen."
     )
@@ -230,6 +246,11 @@ class EvaluationSpec(SpecModel):
         le=100_000,
         description="Resamples for the confidence intervals; 0: none.",
     )
+
+    @property
+    def shown_metrics(self) -> tuple[str, ...]:
+        """Of the final table, in order; none where the plan has not chosen them yet."""
+        return (*(self.metrics or ()), *(self.custom_metrics or ()))
 
 
 class OutputSpec(SpecModel):
