@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from orchestrator.control.backends.base import AttemptStatus, Observation
-from orchestrator.records import Phase, Report
+from orchestrator.records import Identity, Launch, Phase, Report
 from orchestrator.specs import FineTune
 
 JOB = "job-01kax7m0f2c3d4e5f6g7h8j9k0"
@@ -90,3 +91,18 @@ def plays(*observations: Observation) -> Any:
         yield from observations
 
     return script
+
+
+def launch_of(job: str, name: str, *, store: Path, attempt: int = 1) -> Launch:
+    """The Launch of a job with this name, whose model bears it too."""
+    spec = resolved_spec(output={"store": str(store), "name": name})
+    metadata = spec.metadata.model_copy(update={"name": name})
+    return Launch(
+        job=job,
+        attempt=attempt,
+        spec=spec.model_copy(update={"metadata": metadata}),
+        written="kind: FineTune\n",
+        identity=Identity(run=RUN, data={}, base="cd", recipe="1"),
+        store=str(store),
+        submitted_at=1_800_000_000.0,
+    )
