@@ -144,7 +144,7 @@ def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[s
         assert model is not None, "asked for only where there is one"
         return fetch_base(resolve_base(model, places))
 
-    folders = HostFolders(settings.state_dir / "scratch" / "jobs", settings.cache_dir, base)
+    folders = HostFolders(None, settings.cache_dir, base)
     return {name: folders for name, b in backends.items() if isinstance(b, EmbeddedBackend)}
 
 
