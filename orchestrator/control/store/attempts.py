@@ -6,8 +6,10 @@ The two write different columns of a row, so neither undoes what the other has j
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.control.store.database import Database
 from orchestrator.control.store.intake import Intake, NewPoint, hear
@@ -81,22 +83,27 @@ class WrittenAttempts:
     """How `changes`, and nobody else, writes attempts: the row of their job is locked."""
 
     def __init__(self, database: Database) -> None:
-        claim = database.insert(attempts)
-        new = claim.excluded
-        self._statement = claim.on_conflict_do_update(
-            index_elements=[attempts.c.job, attempts.c.number],
-            set_={
-                "state": new.state,
-                "directive": new.directive,
-                "record": new.record,
-                "token_sha256": func.coalesce(new.token_sha256, attempts.c.token_sha256),
-            },
-        )
+        self._statement = _upsert(database.is_sqlite)
 
     def put(self, connection: Connection, attempt: Attempt, token_sha256: str | None) -> None:
         """Adds it, or writes what the control plane knows of it over what it knew."""
         values = {**ATTEMPTS.values(attempt), "token_sha256": token_sha256}
         connection.execute(self._statement, {**values, "intake": Intake().model_dump()})
+
+
+@cache
+def _upsert(is_sqlite: bool) -> Executable:
+    claim = sqlite.insert(attempts) if is_sqlite else postgresql.insert(attempts)
+    new = claim.excluded
+    return claim.on_conflict_do_update(
+        index_elements=[attempts.c.job, attempts.c.number],
+        set_={
+            "state": new.state,
+            "directive": new.directive,
+            "record": new.record,
+            "token_sha256": func.coalesce(new.token_sha256, attempts.c.token_sha256),
+        },
+    )
 
 
 def _add_point(connection: Connection, report: Report, point: NewPoint) -> None:

@@ -45,16 +45,16 @@ class Database:
         self, engine: Engine, *, clock: Callable[[], float] | None, retry: Retry, is_in_memory: bool
     ) -> None:
         self._engine = engine
-        self._is_sqlite = engine.dialect.name == "sqlite"
+        self.is_sqlite = engine.dialect.name == "sqlite"
         # All statements of a read see one moment; SQLite's transactions do of themselves.
         snapshot = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        self._reads = engine if self._is_sqlite else engine.execution_options(**snapshot)
+        self._reads = engine if self.is_sqlite else engine.execution_options(**snapshot)
         self._writes = engine.execution_options(**{engines.WRITES: True})
         self._clock = clock
         self._retry = retry
         # SQLite lets one writer in. Within this process they queue here: its own waiting is a
         # sleep that grows, and unfair. In memory there is one connection, for readers too.
-        gate: AbstractContextManager[Any] = threading.Lock() if self._is_sqlite else nullcontext()
+        gate: AbstractContextManager[Any] = threading.Lock() if self.is_sqlite else nullcontext()
         self._write_gate = gate
         self._read_gate = gate if is_in_memory else nullcontext()
         self._open = threading.local()
@@ -110,7 +110,7 @@ class Database:
         """The database's time when a statement runs, not when its transaction began."""
         if self._clock is not None:
             return bindparam(None, callable_=self._clock, type_=Double, unique=True)
-        if self._is_sqlite:
+        if self.is_sqlite:
             days: ColumnElement[float] = func.julianday("now", type_=Double)
             return (days - _UNIX_EPOCH_DAYS) * 86_400.0
         return cast(extract("epoch", func.clock_timestamp()), Double)
@@ -143,7 +143,7 @@ class Database:
 
     def insert(self, table: Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that can say ON CONFLICT."""
-        return sqlite.insert(table) if self._is_sqlite else postgresql.insert(table)
+        return sqlite.insert(table) if self.is_sqlite else postgresql.insert(table)
 
     def _run(
         self, engine: Engine, gate: AbstractContextManager[Any], work: Callable[[Connection], T]

@@ -7,12 +7,14 @@ limits, so that a server that is away is noticed within seconds.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import URL, Connection, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Dialect, Engine, StaticPool, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -74,26 +76,49 @@ def create(url: URL) -> Engine:
     """
     if url.get_backend_name() == "postgresql":
         return _postgresql(url)
-    return _sqlite(url)
+    engine = _memory(url) if is_in_memory(url) else _file(url)
+    event.listen(engine, "connect", _hold_foreign_keys)
+    event.listen(engine, "begin", _begin)
+    return engine
 
 
-def _sqlite(url: URL) -> Engine:
+def _memory(url: URL) -> Engine:
+    """An engine that shares its dialect and with it all compiled statements.
+
+    Simulations open thousands; compiling anew would cost each more than opening and living.
+    """
+    dialect = _memory_dialect()
+    pool = StaticPool(_connect_to_memory, dialect=dialect)
+    shared = {"compiled_cache": _compiled}
+    return Engine(pool, dialect, url, execution_options=shared, hide_parameters=True)
+
+
+_compiled: dict[Any, Any] = {}
+
+
+def _connect_to_memory() -> DBAPIConnection:
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    return cast(DBAPIConnection, connection)  # its own types say less than it does
+
+
+@cache
+def _memory_dialect() -> Dialect:
+    """It has learned what SQLite can do."""
+    engine = create_engine("sqlite://")
+    engine.connect().close()
+    engine.dispose()
+    return engine.dialect
+
+
+def _file(url: URL) -> Engine:
+    _claim_file(Path(url.database or ""))
     arguments: dict[str, Any] = {"isolation_level": None}  # we say BEGIN ourselves
     if "timeout" not in url.query:
         arguments["timeout"] = _BUSY_SECONDS
-    if is_in_memory(url):
-        arguments["check_same_thread"] = False
-        engine = create_engine(
-            url, poolclass=StaticPool, connect_args=arguments, hide_parameters=True
-        )
-    else:
-        _claim_file(Path(url.database or ""))
-        engine = create_engine(
-            url, pool_size=5, max_overflow=15, connect_args=arguments, hide_parameters=True
-        )
-        event.listen(engine, "connect", _use_write_ahead_log)
-    event.listen(engine, "connect", _hold_foreign_keys)
-    event.listen(engine, "begin", _begin)
+    engine = create_engine(
+        url, pool_size=5, max_overflow=15, connect_args=arguments, hide_parameters=True
+    )
+    event.listen(engine, "connect", _use_write_ahead_log)
     return engine
 
 

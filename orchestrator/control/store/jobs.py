@@ -17,10 +17,16 @@ from orchestrator.control.store.events import append, begin_appending
 from orchestrator.control.store.leases import Lease
 from orchestrator.control.store.listing import JobFilter, Page, conditions, is_live
 from orchestrator.control.store.live import LiveJobs
-from orchestrator.control.store.rows import DOCUMENTS, JOBS, job_values
-from orchestrator.control.store.schema import idempotency_keys, job_documents, job_labels, jobs
+from orchestrator.control.store.rows import ATTEMPTS, DOCUMENTS, JOBS, job_values
+from orchestrator.control.store.schema import (
+    attempts,
+    idempotency_keys,
+    job_documents,
+    job_labels,
+    jobs,
+)
 from orchestrator.errors import Conflict
-from orchestrator.records import Attempt, Event, Job, JobDocuments
+from orchestrator.records import Attempt, AttemptState, Event, Job, JobDocuments
 
 
 class Jobs:
@@ -91,6 +97,18 @@ class Jobs:
     def live(self) -> Sequence[tuple[Job, Attempt | None]]:
         """Every job that has not ended with its newest attempt, the oldest first."""
         return self._live.read()
+
+    def abandoned(self) -> Sequence[tuple[Job, Attempt]]:
+        """Attempts that were given up while nobody could be asked about them, with their jobs."""
+        query = (
+            select(*JOBS.columns, *ATTEMPTS.columns)
+            .join(attempts, attempts.c.job == jobs.c.id)
+            .where(attempts.c.state == str(AttemptState.ABANDONED))
+            .order_by(attempts.c.job, attempts.c.number)
+        )
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        width = len(JOBS.columns)
+        return [(JOBS.record(row[:width]), ATTEMPTS.record(row[width:])) for row in rows]
 
     def expired(self, now: float, limit: int = 100) -> Sequence[Job]:
         """Jobs whose `ttl_seconds_after_finished` is over, those that ended first to begin with."""

@@ -136,6 +136,7 @@ attempts = Table(
     Column("progressed_at", Double),
     Column("intake", JsonText, nullable=False),
     Index("attempts_by_token", "token_sha256", unique=True),
+    Index("attempts_by_state", "state"),
 )
 
 points = Table(

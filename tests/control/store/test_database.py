@@ -127,10 +127,10 @@ def test_memory_is_opened_quickly_and_is_its_own() -> None:
     Queues(first).put(Queue(name="gpu"))
 
     assert [queue.name for queue in Queues(second).list()] == ["default"]
-    started = time.perf_counter()
+    started = time.process_time()
     for _ in range(50):
         Database.open("sqlite://").close()
-    assert (time.perf_counter() - started) / 50 < 0.05, "1 ms where nothing else runs"
+    assert (time.process_time() - started) / 50 < 0.005, "1.5 ms, and simulations open thousands"
 
 
 def test_opening_in_memory_and_at_the_newest_version_needs_no_alembic(tmp_path: Path) -> None:

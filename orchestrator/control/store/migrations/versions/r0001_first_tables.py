@@ -111,6 +111,7 @@ def _create_attempts() -> None:
         Column("intake", Text, nullable=False),
     )
     op.create_index("attempts_by_token", "attempts", ["token_sha256"], unique=True)
+    op.create_index("attempts_by_state", "attempts", ["state"])
     op.create_table(
         "points",
         Column("job", _Id, primary_key=True),
