@@ -25,6 +25,7 @@ LOCAL_TEAM = "local"
 """Team of whoever asks a server that knows nobody: its store is the server's own."""
 
 UPLOAD = "upload"
+NOWHERE = Path("/nonexistent")
 TEAM = "{team}"
 
 # Not a name alone: `json` and its like read the files of the folder the server runs in.
@@ -70,7 +71,7 @@ def relocated(
 
     Relative paths of it lead nowhere: its folder is one that does not exist.
     """
-    nowhere = replace(document, base_dir=Path("/nonexistent"))
+    nowhere = replace(document, base_dir=NOWHERE)
     if document.usable is None:
         return nowhere, []
     spec, problems = _moved(document.usable, places, find)
@@ -86,6 +87,8 @@ def _moved(spec: FineTune, places: TeamPlaces, find: FindUpload) -> tuple[FineTu
             holder[field] = _place(path, holder[field], places, find)
         except _Refused as refused:
             problems.append(refused.problem)
+            if field != "hub":
+                holder[field] = str(NOWHERE)  # said once: the checks of the spec need not object
     return FineTune.model_validate(moved), problems
 
 

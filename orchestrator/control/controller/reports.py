@@ -38,16 +38,23 @@ class ReportDesk:
         """From now on `listener` hears of every Report that is taken in here."""
         self._listeners.append(listener)
 
+    def knows(self, token: str) -> bool:
+        """Whether it is a live Attempt's."""
+        return self._attempts.knows(_digest(token))
+
     def receive(self, token: str, report: Report) -> Directive | None:
         """The answer; None where the token is not the one of the Report's live Attempt.
 
         Raises DatabaseUnavailable: the worker keeps the Report and tries again.
         """
-        secret = hashlib.sha256(token.encode()).hexdigest()
-        directive = self._attempts.report(secret, report, self._clock())
+        directive = self._attempts.report(_digest(token), report, self._clock())
         if directive is not None:
             if self._logs is not None:
                 self._logs.take(report)
             for listener in self._listeners:
                 listener(report)
         return directive
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -54,6 +54,14 @@ class Attempts:
             by_step[step] = Point(step=step, time=time, metrics={**earlier, **metrics})
         return list(by_step.values())
 
+    def knows(self, token_sha256: str) -> bool:
+        """Whether a live attempt reports with this token."""
+        query = select(attempts.c.job).where(
+            attempts.c.token_sha256 == token_sha256,
+            attempts.c.state != str(AttemptState.ENDED),
+        )
+        return self._database.read(lambda connection: connection.scalar(query)) is not None
+
     def report(self, token_sha256: str, report: Report, now: float) -> Directive | None:
         """Takes a Report in, once, and answers it.
 

@@ -25,6 +25,8 @@ MAX_REPORT_BYTES = 128 * 1024  # the output in it may be escaped sign by sign
 class Desk(Protocol):
     """Where Reports go; `ReportDesk` is one."""
 
+    def knows(self, token: str) -> bool: ...
+
     def receive(self, token: str, report: Report) -> Directive | None: ...
 
 
@@ -45,27 +47,36 @@ def reports_router(desk: Desk) -> APIRouter:
     )
     async def report(request: Request) -> Directive:
         """A worker's progress; the answer says what it shall do."""
-        # 1. Who: before a byte of the body is read.
         token = bearer(request.headers.get("authorization"))
         if token is None:
             raise Unauthenticated("a live attempt's bearer token is needed")
-        # 2. What.
         try:
-            said = Report.model_validate_json(await _body(request))
-        except ValidationError as error:
-            faults = error.errors(include_url=False, include_context=False, include_input=False)
-            located = [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
-            raise RequestValidationError(located) from None
-        if said.log is not None and not all(ord(sign) < 256 for sign in said.log):
-            fault = {"loc": ("body", "log"), "msg": "each byte is written as its Latin-1 sign"}
-            raise RequestValidationError([fault])
-        # 3. A token speaks for its own Attempt only.
+            said = _report(await _body(request))
+        except RequestValidationError:
+            # What is wrong is told only to whoever might have meant it well.
+            if not await run_in_threadpool(desk.knows, token):
+                raise Unauthenticated("the token is no live attempt's") from None
+            raise
+        # A token speaks for its own Attempt only.
         directive = await run_in_threadpool(desk.receive, token, said)
         if directive is None:
             raise Unauthenticated("the token is not the one of this live attempt")
         return directive
 
     return router
+
+
+def _report(body: bytes) -> Report:
+    try:
+        said = Report.model_validate_json(body)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)
+        located = [{**fault, "loc": ("body", *fault["loc"])} for fault in faults]
+        raise RequestValidationError(located) from None
+    if said.log is not None and not all(ord(sign) < 256 for sign in said.log):
+        fault = {"loc": ("body", "log"), "msg": "each byte is written as its Latin-1 sign"}
+        raise RequestValidationError([fault])
+    return said
 
 
 async def _body(request: Request) -> bytes:

@@ -23,6 +23,9 @@ class Desk:
         self.action = Action.CONTINUE
         self.is_away = False
 
+    def knows(self, token: str) -> bool:
+        return token == TOKEN
+
     def receive(self, token: str, report: Report) -> Directive | None:
         if self.is_away:
             raise DatabaseUnavailable("the rows are away")
