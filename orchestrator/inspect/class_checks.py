@@ -18,6 +18,7 @@ from orchestrator.specs.checks import is_within_source
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.suggest import closest
+from orchestrator.specs.task import TextClassification
 
 MAJORITY_SHARE = 0.8  # above this accuracy says little
 MAJORITY_RATIO = 10.0  # of the largest to the smallest class
@@ -36,9 +37,14 @@ def class_counts(tables: Sequence[pa.Table]) -> dict[str, int]:
 
 def labels_of(spec: FineTuneSpec, found: ReadData) -> tuple[str, ...]:
     """The job's labels: those of the task, or those of the training rows, sorted."""
-    if spec.task.labels is not None:
-        return spec.task.labels
+    if (listed := listed_labels(spec)) is not None:
+        return listed
     return tuple(class_counts([part.table for part in _training(spec, found)]))
+
+
+def listed_labels(spec: FineTuneSpec) -> tuple[str, ...] | None:
+    """Those the task names itself."""
+    return spec.task.labels if isinstance(spec.task, TextClassification) else None
 
 
 def class_problems(
@@ -54,6 +60,8 @@ def class_problems(
     )
     if unsure or not parts or len(parts) < wanted or not labels:
         return []
+    if spec.data.transform is not None and listed_labels(spec) is not None:
+        return []  # it may well make the listed labels of others: workers see what comes of it
     problems = list(_too_few_classes(spec, parts))
     for (_, split), split_parts in found.sources.items():
         for part in split_parts:
@@ -88,7 +96,7 @@ def _unknown_labels(
         return
     known = ", ".join(f"'{label}'" for label in labels[:_NAMED])
     known += ", …" if len(labels) > _NAMED else ""
-    listed = spec.task.labels is not None
+    listed = listed_labels(spec) is not None
     for label, count in list(unknown.items())[:_NAMED]:
         rows = f"{count} {'row has' if count == 1 else 'rows have'}"
         why = "task.labels does not list" if listed else "no training row has"
@@ -107,12 +115,12 @@ def class_warnings(spec: FineTuneSpec, found: ReadData, labels: Sequence[str]) -
     """Skew, classes with a single row, classes that are listed and never seen."""
     tables = [table for (_, split), table in found.tables.items() if split == "train"]
     counts = class_counts(tables)
-    if not counts:
+    if not counts or (spec.data.transform is not None and listed_labels(spec) is not None):
         return []
     return [
         *_skew(counts),
         *_rare(counts),
-        *_unseen(counts, labels if spec.task.labels is not None else ()),
+        *_unseen(counts, labels if listed_labels(spec) is not None else ()),
         *_few_rows(sum(table.num_rows for table in tables), spec),
     ]
 

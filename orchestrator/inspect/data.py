@@ -7,7 +7,7 @@ report beside those of the spec. `read_tables` raises.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,11 +21,13 @@ from orchestrator.inspect.class_checks import (
     labels_of,
 )
 from orchestrator.inspect.files import Fetch
+from orchestrator.inspect.given import given_files
 from orchestrator.inspect.overlap import overlap_warnings
 from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
+from orchestrator.specs.task import CustomTask
 
 __all__ = [
     "DataFacts",
@@ -68,11 +70,17 @@ class DataFacts:
     labels: tuple[str, ...]  # in the order of the model's outputs
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+    unread: Mapping[SplitKey, str] = field(
+        default_factory=dict
+    )  # digests of files left to a script
 
     @property
     def digests(self) -> dict[str, str]:
         """domain/split -> sha256 (hex): what an identity is made of."""
-        return {f"{name}/{split}": facts.digest for (name, split), facts in self.splits.items()}
+        found = {key: facts.digest for key, facts in self.splits.items()}
+        return {
+            f"{name}/{split}": digest for (name, split), digest in (found | self.unread).items()
+        }
 
     @property
     def num_train_rows(self) -> int:
@@ -91,6 +99,9 @@ def inspect_data(
 
     `doubtful` are fields of a spec that its schema refused: nothing is said that rests on them.
     """
+    if isinstance(spec.task, CustomTask):
+        given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
+        return DataFacts({}, (), tuple(given.problems), (), given.digests)
     how = Reading(spec.task.type, base_dir, fetch, doubtful)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
     labels = labels_of(spec, found)

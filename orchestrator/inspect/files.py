@@ -72,12 +72,7 @@ def files_of(
 
     Raises InvalidInput where there is none, or one cannot be read.
     """
-    assert source.path is not None
-    where = local_path(source.path, base_dir)
-    prefix = None
-    if where is None:
-        where, prefix = _fetched(source.path, f"{place}.path", fetch)
-    root = prefix[0] if prefix else base_dir
+    where, root, prefix = _located(source, place, base_dir, fetch)
     found = [
         DataFile(path, _shown(path, prefix), _format(path, source, place))
         for path in _paths(where, root, source, place)
@@ -85,6 +80,32 @@ def files_of(
     for file in found:
         _check_bytes(file, place)
     return tuple(found)
+
+
+def paths_of(source: Source, place: str, *, base_dir: Path, fetch: Fetch | None) -> dict[str, Path]:
+    """The files of a `path` source whatever they hold: name within the source -> where it lies.
+
+    A file's own name is no part of what it says: a source of one file calls it by its ending.
+    Raises InvalidInput where there is none.
+    """
+    where, root, _ = _located(source, place, base_dir, fetch)
+    found = _paths(where, root, source, place, any_kind=True)
+    if len(found) == 1 and not where.is_dir():
+        return {f"file{found[0].suffix}": found[0]}
+    top = where if where.is_dir() else os.path.commonpath([path.parent for path in found])
+    return {path.relative_to(top).as_posix(): path for path in found}
+
+
+def _located(
+    source: Source, place: str, base_dir: Path, fetch: Fetch | None
+) -> tuple[Path, Path, tuple[Path, str] | None]:
+    """Where a source's path leads, the folder wildcards start in, and (root, URL) of a copy."""
+    assert source.path is not None
+    where = local_path(source.path, base_dir)
+    if where is not None:
+        return where, base_dir, None
+    where, prefix = _fetched(source.path, f"{place}.path", fetch)
+    return where, prefix[0], prefix
 
 
 def _fetched(url: str, path: str, fetch: Fetch | None) -> tuple[Path, tuple[Path, str]]:
@@ -114,11 +135,13 @@ def _shown(path: Path, prefix: tuple[Path, str] | None) -> str:
     return url if inside == "." else f"{url.rstrip('/')}/{inside}"
 
 
-def _paths(where: Path, root: Path, source: Source, place: str) -> list[Path]:
+def _paths(
+    where: Path, root: Path, source: Source, place: str, *, any_kind: bool = False
+) -> list[Path]:
     path = f"{place}.path"
     try:
         if where.is_dir():
-            return _paths_in(where, source, place)
+            return _paths_in(where, source, place, any_kind=any_kind)
         if where.exists():
             return [where]
     except OSError as error:
@@ -158,7 +181,7 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _paths_in(folder: Path, source: Source, place: str) -> list[Path]:
+def _paths_in(folder: Path, source: Source, place: str, *, any_kind: bool = False) -> list[Path]:
     """Data files anywhere below a folder, sorted; hidden ones and `_SUCCESS` and its like not."""
     endings = _ENDINGS_WHEN_NAMED if source.format == "jsonl" else _ENDINGS
     try:
@@ -169,11 +192,12 @@ def _paths_in(folder: Path, source: Source, place: str) -> list[Path]:
     found = [
         path
         for path in below
-        if (kind := _by_ending(path, endings)) is not None and source.format in (None, kind)
+        if any_kind
+        or ((kind := _by_ending(path, endings)) is not None and source.format in (None, kind))
     ]
     if not found:
         message = f"the folder {source.path} holds no {source.format or 'data'} file"
-        hint = f"files must end in {_KNOWN}"
+        hint = "hidden files do not count" if any_kind else f"files must end in {_KNOWN}"
         raise InvalidInput([Problem(message, path=f"{place}.path", hint=hint)])
     return found
 
@@ -256,10 +280,10 @@ def gzip_problem(file: DataFile, path: str, error: Exception) -> Problem:
     return Problem(f"{file.shown} cannot be read: {error}", path=path)
 
 
-def file_digest(file: DataFile) -> str:
+def file_digest(path: Path) -> str:
     """sha256 (hex) of the file's bytes; one process reads an unchanged file once."""
-    status = file.path.stat()
-    return _digest(file.path, status.st_size, status.st_mtime_ns)
+    status = path.stat()
+    return _digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)

@@ -68,7 +68,7 @@ def read_source(
         what = files[0].shown if len(files) == 1 else str(source.path)
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
-    digest = _digest(source, columns, [(file.format, file_digest(file)) for file in files])
+    digest = _digest(source, columns, [(file.format, file_digest(file.path)) for file in files])
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator.inspect.code import Code
+from orchestrator.inspect.code_checks import CodeFacts, inspect_code, refused_code
 from orchestrator.inspect.data import DataFacts, inspect_data
 from orchestrator.inspect.files import Fetch
 from orchestrator.specs.checks import check_spec
@@ -26,6 +28,7 @@ class Validated:
 
     loaded: LoadedSpec
     data: DataFacts | None
+    code: Code | None = None  # the user's, where the spec names any
 
 
 def validate_all(
@@ -35,11 +38,12 @@ def validate_all(
     fetch: Fetch | None = None,
     read_data: bool = True,
     relocate: Relocate | None = None,
+    allow_code: bool = True,
 ) -> Validated:
-    """Loads, checks and (with `read_data`) reads the data; raises InvalidInput with everything.
+    """Loads, checks and (with `read_data`) reads data and code; raises InvalidInput with all.
 
     `fetch` brings URLs of object stores here; without it they are refused. Where `relocate` refuses
-    anything, nothing that the spec names is read.
+    anything, nothing that the spec names is read. Without `allow_code` nobody may bring code along.
     """
     # 1. The text, its syntax and its schema.
     document = load_document(source, sets=sets)
@@ -49,20 +53,29 @@ def validate_all(
         problems.extend(refused)
         read_data = read_data and not refused
     facts: DataFacts | None = None
+    code = CodeFacts()
     if document.usable is not None:
+        if not allow_code:
+            problems.extend(map(document.positions.located, refused_code(document.usable)))
         # 2. Fields that contradict each other, among what the schema left.
         contradictions = check_spec(document.usable, doubtful=document.doubtful)
         problems.extend(map(document.positions.located, contradictions))
+        doubtful = document.doubtful | {p.path for p in contradictions if p.path}
         # 3. The data, unless what is wrong so far makes them meaningless.
         if read_data:
-            doubtful = document.doubtful | {p.path for p in contradictions if p.path}
             facts = inspect_data(
                 document.usable.spec, base_dir=document.base_dir, fetch=fetch, doubtful=doubtful
             )
             problems.extend(map(document.positions.located, facts.problems))
+        # 4. The code, of which nothing runs here.
+        if read_data and allow_code:
+            code = inspect_code(
+                document.usable, base_dir=document.base_dir, fetch=fetch, doubtful=doubtful
+            )
+            problems.extend(map(document.positions.located, code.problems))
     if problems:
         raise InvalidInput(_in_order(problems, str(source)))
-    return Validated(document.loaded(), facts)
+    return Validated(document.loaded(), facts, code.code)
 
 
 def _in_order(problems: list[Problem], spec_file: str) -> list[Problem]:
