@@ -269,6 +269,14 @@ class Place:
             self.started(job)
         return self.move(job, state, Reason.COMPLETED, finished_at=self.clock(), **updates)
 
+    def end_attempt(self, job: str) -> None:
+        """Its newest attempt is over; the job's state is as it was."""
+        seen = self.service.jobs.get(job)
+        assert seen is not None
+        attempt = self.service.attempts.list(job)[-1]
+        ended = attempt.model_copy(update={"state": AttemptState.ENDED, "ended_at": self.clock()})
+        assert self.service.jobs.apply(JobChange(seen, {}, attempt=ended)) is not None
+
 
 def _attempts(database: Database) -> Any:
     from orchestrator.control.store import Attempts

@@ -16,7 +16,7 @@ from orchestrator.control.admission.records import (
     TimePlan,
     WorkerMemory,
 )
-from orchestrator.records import Phase, Report
+from orchestrator.records import Identity, Phase, Report
 from orchestrator.specs import API_VERSION, FineTune
 
 JOB = "job-01kax7m0f2c3d4e5f6g7h8j9k0"
@@ -73,6 +73,7 @@ def plan(
         "warnings": (),
         "choices": (),
         "spec": _resolved(name, metric),
+        "identity": Identity(run="0" * 64, data={}, base="1" * 64, recipe="1"),
         "splits": (CAMERA,),
         "trainable_parameters": 22_713_986,
         "total_parameters": 22_713_986,
