@@ -24,6 +24,9 @@ from orchestrator.errors import SettingsError
 
 PREFIX = "ORCHESTRATOR_"
 CONFIG_VARIABLE = "ORCHESTRATOR_CONFIG"
+SECRET_PREFIX = "ORCHESTRATOR_SECRET_"
+"""Variables that begin so are secrets which jobs may name, no settings."""
+
 PROJECT_FILE = "orchestrator.toml"
 
 # Variables with our prefix that one process hands to another, or that are secret: no settings.
@@ -76,6 +79,21 @@ class Settings(BaseModel):
     )
     launch_timeout_seconds: float = Field(
         default=300.0, gt=0, description="How long the embedded Ray may take to come up."
+    )
+
+    user_code: Literal["allowed", "refused"] | None = Field(
+        default=None,
+        description=(
+            "Whether specs may bring code, variables and secrets for their workers; absent: "
+            "allowed for `run`, refused by `serve`."
+        ),
+    )
+    secrets_dir: Path | None = Field(
+        default=None,
+        description=(
+            "Folder of secrets that specs may name: a file each, or <team>/<name>; besides it "
+            f"the variables {SECRET_PREFIX}<NAME>."
+        ),
     )
 
     # Of `serve`.
@@ -302,7 +320,9 @@ def _unknown_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
         f"{variable} is no setting and has no effect "
         f"({_did_you_mean(variable.removeprefix(PREFIX).lower())})"
         for variable in sorted(environ)
-        if variable.startswith(PREFIX) and variable not in known
+        if variable.startswith(PREFIX)
+        and not variable.startswith(SECRET_PREFIX)
+        and variable not in known
     )
 
 
@@ -334,6 +354,8 @@ def _absolute(settings: Settings, directory: Path) -> dict[str, Any]:
         name: directory.absolute() / getattr(settings, name).expanduser()
         for name in ("state_dir", "cache_dir", "ray_temp_dir")
     }
+    if settings.secrets_dir is not None:
+        changed["secrets_dir"] = directory.absolute() / settings.secrets_dir.expanduser()
     if _is_folder("store", settings.store):
         changed["store"] = str(directory.absolute() / Path(settings.store).expanduser())
     return changed

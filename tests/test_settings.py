@@ -146,10 +146,10 @@ def test_an_unknown_variable_warns(home: Path, project: Path) -> None:
 
 
 def test_variables_between_our_own_processes_do_not_warn(home: Path, project: Path) -> None:
-    environ = {"HOME": str(home), "ORCHESTRATOR_REPORT_TOKEN": "secret"}
+    environ = {"HOME": str(home), "ORCHESTRATOR_REPORT_TOKEN": "hush-hush"}
     settings = load_settings(environ=environ, directory=project)
     assert settings.warnings == ()
-    assert "secret" not in repr(settings)
+    assert "hush-hush" not in repr(settings)
 
 
 def test_every_setting_is_described_with_its_source(home: Path, project: Path) -> None:

@@ -55,7 +55,8 @@ def inspect_code(
     except InvalidInput as error:
         return CodeFacts(None, error.problems)
     folder = local_path(place, base_dir)
-    shown = folder if folder is not None and folder.is_dir() else PurePosixPath(place)
+    is_folder = folder is not None and folder.is_dir()
+    shown = PurePosixPath(str(folder) if is_folder else place)
     problems = [p for p in _problems(spec, code, shown) if p.path not in doubtful]
     return CodeFacts(code, tuple(problems))
 

@@ -79,7 +79,7 @@ class DataFacts:
         """domain/split -> sha256 (hex): what an identity is made of."""
         found = {key: facts.digest for key, facts in self.splits.items()}
         return {
-            f"{name}/{split}": digest for (name, split), digest in (found | self.unread).items()
+            f"{name}/{split}": digest for (name, split), digest in {**found, **self.unread}.items()
         }
 
     @property

@@ -248,6 +248,13 @@ def _grouped(used: Sequence[Tensor], heads: int) -> ParameterCounts:
     )
 
 
+def folder_digest(folder: Path) -> str:
+    """sha256 over the names and bytes of every file of a folder but the hidden ones."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    names = (f.as_posix() for f in files if not any(part.startswith(".") for part in f.parts))
+    return _digest(folder, list(names))
+
+
 def _digest(folder: Path, names: Sequence[str]) -> str:
     """sha256 over the sorted names and the sha256 of each file."""
     digest = hashlib.sha256()

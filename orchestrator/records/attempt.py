@@ -36,8 +36,13 @@ class Identity(Record):
 
     run: str = Field(description="sha256 over the identity, hex.")
     data: dict[str, str] = Field(description="domain/split -> sha256 of its rows' sources, hex.")
-    base: str = Field(description="sha256 of the base model's files, hex, or the hub's commit.")
+    base: str = Field(
+        description="sha256 of the base model's files, hex, or the hub's commit; empty: no base."
+    )
     recipe: str = Field(description="Version of the training recipe; a new one trains anew.")
+    code: str | None = Field(
+        default=None, description="sha256 of the user's code, packed; hex. Its name in the store."
+    )
 
 
 class LaunchHead(Record):

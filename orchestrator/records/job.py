@@ -138,6 +138,7 @@ class AttemptState(StrEnum):
     CREATED = "CREATED"  # decided and durable; the backend may not know it yet
     LAUNCHED = "LAUNCHED"  # the backend has accepted it
     RUNNING = "RUNNING"
+    ABANDONED = "ABANDONED"  # given up while nobody could be asked; ended as soon as somebody can
     ENDED = "ENDED"
 
 

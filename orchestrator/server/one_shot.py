@@ -21,7 +21,7 @@ from orchestrator.control.controller.creation import Request, job_of_plan
 from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.endings import finished_outcome
 from orchestrator.control.controller.locks import hold, lock_key
-from orchestrator.control.controller.look import Looked, located, look, store_of
+from orchestrator.control.controller.look import Looked, keep_code, located, look, store_of
 from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.oneshot import OneShot
 from orchestrator.control.controller.policy import RULES, Policy, Rule
@@ -29,6 +29,7 @@ from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.controller.resume import pinned_engine, resume_points
 from orchestrator.control.controller.runs import RunIndex
 from orchestrator.control.controller.scratch import run_scratch
+from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.controller.stopping import StopSignal
 from orchestrator.control.store import Database
 from orchestrator.errors import PlanRefused
@@ -96,7 +97,8 @@ def _go_on(looked: Looked, job: str, host: _Host, key: str, began: float) -> Out
     _refuse_misfit(looked.plan)
     if host.stop.level > 0:
         return _not_begun(job, checkpoints)
-    base = fetch_base(looked.base)
+    base = fetch_base(looked.base) if looked.base is not None else None
+    keep_code(looked, host.store)
     # 3. The whole system, for one job.
     with run_scratch(host.settings.state_dir / "scratch", host.locks, key) as scratch:
         seconds = {Phase.PLAN: time.monotonic() - began}
@@ -139,6 +141,7 @@ def _one_shot(
                     folders={backend.name: folders},
                     go_on=lambda _: "run the same command again",
                     seconds=seconds,
+                    secrets=Secrets.of(settings),
                 )
                 means = Means(place, ThreadedEffects(threads=4), policy=POLICY)
                 controller = Controller(rows, means, holder="run")

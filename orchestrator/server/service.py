@@ -24,6 +24,7 @@ from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.logs import LiveLogs, LogReader
 from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.reports import ReportDesk
+from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.store import Database
 from orchestrator.interfaces.api.app import create_app
 from orchestrator.interfaces.api.reports import REPORTS_PATH
@@ -93,6 +94,7 @@ def serving(
             folders=_host_folders(settings, backends),
             go_on=_go_on,
             seconds={},
+            secrets=Secrets.of(settings),
         )
         means = Means(place, ThreadedEffects(wake.set))
         controller = Controller(rows, means, _holder(), wake=wake, nodes=seen)
@@ -137,12 +139,11 @@ def _runs_here(backends: Mapping[str, Backend]) -> bool:
 def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[str, HostFolders]:
     """Of the backends whose Attempts run on this host."""
 
-    def base(documents: JobDocuments) -> Path:
+    def base(documents: JobDocuments) -> Path | None:
         store = documents.spec.spec.output.store or settings.store
         places = BasePlaces(settings.state_dir, settings.cache_dir, open_store(store))
         model = documents.spec.spec.model
-        assert model is not None, "asked for only where there is one"
-        return fetch_base(resolve_base(model, places))
+        return fetch_base(resolve_base(model, places)) if model is not None else None
 
     folders = HostFolders(None, settings.cache_dir, base)
     return {name: folders for name, b in backends.items() if isinstance(b, EmbeddedBackend)}

@@ -23,6 +23,7 @@ from orchestrator.errors import (
 from orchestrator.inspect.model import (
     TOKENIZER_FILES,
     ModelFacts,
+    folder_digest,
     inspect_model,
     model_problems,
 )
@@ -104,6 +105,17 @@ def describe_base(
     if problems:
         raise InvalidInput(problems)
     return facts
+
+
+def base_digest(base: Base) -> str:
+    """What the bytes of a resolved base come to, whatever kind of model they are."""
+    if base.kind == "hub":
+        assert base.pinned.revision is not None, "a hub model is pinned to a commit"
+        return base.pinned.revision
+    assert base.path is not None, "every other base is here once it is resolved"
+    if not base.path.is_dir():
+        raise _refused(f"the folder {base.path} does not exist", "correct the path")
+    return folder_digest(base.path)
 
 
 def fetch_base(base: Base) -> Path:

@@ -75,6 +75,7 @@ def base_folder(launch: Launch, cache: Path, *, verify: bool) -> Path:
     if launch.base_path is not None:
         return Path(launch.base_path)
     model = launch.spec.spec.model
+    assert model is not None, "asked for only where the task has a base"
     store = open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS)
     key = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:24]
     locks = cache / "locks"

@@ -23,6 +23,11 @@ def data_cautions(
     data: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None, spec: FineTuneSpec
 ) -> Iterator[str]:
     """Texts that are cut, and validation splits too small to decide by. `spec` is resolved."""
+    if spec.data.transform is not None:
+        yield (
+            f"rows are counted and checked as the files have them: {spec.data.transform} changes "
+            "them in the workers alone"
+        )
     for (domain, split), facts in (tokens or {}).items():
         if facts.truncated_share > TRUNCATED_SHARE:
             yield (

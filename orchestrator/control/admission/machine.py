@@ -74,15 +74,7 @@ def memory_reasons(machine: Machine, case: MemoryCase, spec: FineTuneSpec) -> It
             message=f"a worker needs {_gb(host)}, the spec grants it {_gb(granted)}",
             change=f"write resources.memory_gb_per_worker: {math.ceil(host / GB * 10) / 10}",
         )
-    if granted is not None and case.workers * granted > machine.hardware.memory_bytes:
-        most = (machine.host_limit_bytes - RUNTIME_BYTES) / case.workers / GB
-        yield PlanReason(
-            path="resources.memory_gb_per_worker",
-            message=f"{case.workers} workers of {_gb(granted)} are more than the "
-            f"{_gb(machine.hardware.memory_bytes)} of this machine",
-            change=f"write at most {math.floor(most * 10) / 10:g}",
-            of_machine=True,
-        )
+    yield from grant_reasons(machine, case.workers)
     if case.on_gpu and gpu is not None and worker > gpu:
         message = f"a worker needs {_gb(worker)} of GPU memory, a GPU here offers {_gb(gpu)}"
         yield _with_change(message, replace_grant(machine), case, spec)
@@ -94,6 +86,21 @@ def memory_reasons(machine: Machine, case: MemoryCase, spec: FineTuneSpec) -> It
             f"{_gb(machine.host_limit_bytes)}"
         )
         yield _with_change(message, replace_grant(machine), case, spec)
+
+
+def grant_reasons(machine: Machine, workers: int) -> Iterator[PlanReason]:
+    """More memory granted than there is."""
+    granted = machine.worker_limit_bytes
+    if granted is None or workers * granted <= machine.hardware.memory_bytes:
+        return
+    most = (machine.host_limit_bytes - RUNTIME_BYTES) / workers / GB
+    yield PlanReason(
+        path="resources.memory_gb_per_worker",
+        message=f"{workers} workers of {_gb(granted)} are more than the "
+        f"{_gb(machine.hardware.memory_bytes)} of this machine",
+        change=f"write at most {math.floor(most * 10) / 10:g}",
+        of_machine=True,
+    )
 
 
 def replace_grant(machine: Machine) -> Machine:

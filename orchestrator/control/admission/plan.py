@@ -5,9 +5,8 @@ Called by `server`, which gathers the facts; nothing is looked up here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from orchestrator.control.admission.cautions import (
     data_cautions,
@@ -27,6 +26,7 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
     cpu_reasons,
@@ -54,16 +54,12 @@ from orchestrator.control.admission.records import (
     StepPlan,
     TimePlan,
 )
-from orchestrator.control.admission.resolve import Surroundings, resolve_spec, with_engine
+from orchestrator.control.admission.resolve import resolve_spec, with_engine
+from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
-from orchestrator.inspect.data import DataFacts, SplitKey
-from orchestrator.inspect.hardware import HardwareFacts
 from orchestrator.inspect.model import ModelFacts, model_warnings
-from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.records import Identity
-from orchestrator.specs import FineTune, FineTuneSpec, ModelSpec
-from orchestrator.specs.identity import run_digest
+from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -71,25 +67,13 @@ __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
 EXTRA_FILES_BYTES = 5_000_000  # tokenizer, model card, metrics
 
 
-@dataclass(frozen=True, slots=True)
-class PlanInputs:
-    """Everything a plan follows from."""
-
-    spec: FineTune  # as loaded; checked by `specs.checks`
-    data: DataFacts  # without problems
-    tokens: Mapping[SplitKey, TokenFacts] | None
-    model: ModelFacts
-    base: ModelSpec  # the base, pinned
-    hardware: HardwareFacts
-    base_dir: Path  # of the spec's file
-    default_store: str
-    recipe: str  # version of the training recipe: part of the run's identity
-
-
 def make_plan(inputs: PlanInputs) -> Plan:
     """The plan of a valid spec on this machine; a refusal is a verdict, not an error."""
+    if isinstance(inputs.spec.spec.task, CustomTask):
+        return plan_script(inputs)
+    assert inputs.model is not None, "every task but a custom one has a base"
     # 1. What the spec leaves open, but for the engine.
-    resolved = resolve_spec(inputs.spec, _surroundings(inputs))
+    resolved = resolve_spec(inputs.spec, inputs.surroundings)
     model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
     lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
     # 2. The engine: the fastest way that fits.
@@ -108,10 +92,10 @@ def make_plan(inputs: PlanInputs) -> Plan:
     return Plan(
         verdict="refused" if reasons else "fits",
         reasons=reasons,
-        warnings=tuple(_warnings(inputs, resolved, machine, case)),
+        warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
         choices=(*_data_choices(inputs.spec.spec, resolved.spec), *choices),
         spec=resolved,
-        identity=_identity(inputs, resolved),
+        identity=identity_of(inputs, resolved),
         model=inputs.model,
         hardware=inputs.hardware,
         splits=tuple(_splits(inputs)),
@@ -131,16 +115,6 @@ class _Estimate:
     time: TimePlan
     checkpoint: CheckpointPlan
     disk: DiskPlan
-
-
-def _surroundings(inputs: PlanInputs) -> Surroundings:
-    return Surroundings(inputs.base_dir, inputs.default_store, inputs.data.labels, inputs.base)
-
-
-def _identity(inputs: PlanInputs, resolved: FineTune) -> Identity:
-    digests = inputs.data.digests
-    run = run_digest(resolved, digests, inputs.model.digest, inputs.recipe)
-    return Identity(run=run, data=digests, base=inputs.model.digest, recipe=inputs.recipe)
 
 
 def _case(
@@ -276,11 +250,11 @@ def _reasons(
 
 
 def _warnings(
-    inputs: PlanInputs, resolved: FineTune, machine: Machine, case: MemoryCase
+    inputs: PlanInputs, model: ModelFacts, resolved: FineTune, machine: Machine, case: MemoryCase
 ) -> Iterator[str]:
     yield from inputs.data.warnings
     yield from data_cautions(inputs.data, inputs.tokens, resolved.spec)
-    yield from model_warnings(inputs.model, resolved.spec)
+    yield from model_warnings(model, resolved.spec)
     yield from engine_cautions(inputs.spec.spec, inputs.hardware)
     yield from memory_cautions(machine, case)
 
@@ -300,6 +274,8 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
 
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
+    assert isinstance(written.task, TextClassification)
+    assert isinstance(resolved.task, TextClassification)
     if written.task.labels is None:
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")

@@ -152,6 +152,18 @@ class SplitPlan(Facts):
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 
 
+class Estimates(Facts):
+    """What a plan foretells of a job."""
+
+    trainable_parameters: int
+    total_parameters: int
+    memory: MemoryPlan
+    steps: StepPlan
+    time: TimePlan
+    checkpoint: CheckpointPlan
+    disk: DiskPlan
+
+
 class Plan(Record):
     """Admission's answer."""
 
@@ -161,17 +173,24 @@ class Plan(Record):
     choices: tuple[Choice, ...] = Field(description="What the plan chose.")
     spec: FineTune = Field(description="The resolved spec: nothing is absent that a worker needs.")
     identity: Identity
-    model: ModelFacts
+    model: ModelFacts | None
     hardware: HardwareFacts
     splits: tuple[SplitPlan, ...]
-    trainable_parameters: int
-    total_parameters: int
-    memory: MemoryPlan
-    steps: StepPlan
-    time: TimePlan
-    checkpoint: CheckpointPlan
-    disk: DiskPlan
+    # A custom task's script decides all of these itself; they are absent then, and all together.
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    memory: MemoryPlan | None = None
+    steps: StepPlan | None = None
+    time: TimePlan | None = None
+    checkpoint: CheckpointPlan | None = None
+    disk: DiskPlan | None = None
 
     @property
     def fits(self) -> bool:
         return self.verdict == "fits"
+
+    @property
+    def estimates(self) -> Estimates | None:
+        """What is foretold; None for a custom task."""
+        found = {name: getattr(self, name) for name in Estimates.model_fields}
+        return None if None in found.values() else Estimates.model_construct(**found)

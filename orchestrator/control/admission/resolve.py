@@ -30,18 +30,16 @@ class Surroundings:
     base_dir: Path  # of the spec's file: relative paths start there
     default_store: str  # the setting's
     labels: tuple[str, ...]  # of the training data, or the task's own
-    model: ModelSpec  # the base, pinned
+    model: ModelSpec | None  # the base, pinned
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     """Everything but `engine` written out; local paths are absolute."""
-    written = with_absolute_paths(spec, around.base_dir)
-    document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
+    document = _placed(spec, around)
     body = document["spec"]
-    body["model"] = around.model.model_dump(mode="json", exclude_none=True)
     body["task"]["labels"] = list(around.labels)
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
-    training, checkpoint, output = body["training"], body["checkpoint"], body["output"]
+    training, checkpoint = body["training"], body["checkpoint"]
     if "max_steps" not in training:
         training.setdefault("epochs", DEFAULT_EPOCHS)
     if "warmup_steps" not in training:
@@ -51,9 +49,24 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     _resolve_selection(body)
     metrics = list(DEFAULT_METRICS[spec.spec.task.type])
     body["evaluation"].setdefault("metrics", metrics)
-    output.setdefault("store", around.default_store)
-    output.setdefault("name", spec.metadata.name)
     return FineTune.model_validate(document)
+
+
+def resolve_script(spec: FineTune, around: Surroundings) -> FineTune:
+    """A custom task's spec: where things lie. What its script reads stays as it was written."""
+    return FineTune.model_validate(_placed(spec, around))
+
+
+def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
+    """The document with absolute paths, the pinned base, the store and the model's name."""
+    written = with_absolute_paths(spec, around.base_dir)
+    document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
+    body = document["spec"]
+    if around.model is not None:
+        body["model"] = around.model.model_dump(mode="json", exclude_none=True)
+    body["output"].setdefault("store", around.default_store)
+    body["output"].setdefault("name", spec.metadata.name)
+    return document
 
 
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:

@@ -27,6 +27,7 @@ from typing import IO
 
 from orchestrator.control.backends.processes import CLUSTER_VARIABLE, end_cluster
 from orchestrator.errors import LaunchFailed, SettingsError
+from orchestrator.settings import SECRET_PREFIX
 
 # `<root>/<name>/session_<26 characters>_<pid>/sockets/plasma_store` must stay below 108 bytes.
 MAX_ROOT_CHARACTERS = 30
@@ -202,7 +203,7 @@ def ready_address(line: bytes) -> ClusterAddress:
 
 def cluster_environment(environ: Mapping[str, str], cluster_id: str, token: str) -> dict[str, str]:
     """What every process of a cluster inherits."""
-    inherited = {name: value for name, value in environ.items() if not _of_another_cluster(name)}
+    inherited = {name: value for name, value in environ.items() if not _is_kept_back(name)}
     binaries = str(Path(sys.executable).parent)  # the environment's ninja, for DeepSpeed's ops
     return {
         **_QUIET,
@@ -275,8 +276,13 @@ def remove_folder(folder: Path) -> None:
     folder.with_name(f"{folder.name}.lock").unlink(missing_ok=True)
 
 
-def _of_another_cluster(name: str) -> bool:
-    """Ray's tuning (RAY_lower_case, RAY_TRAIN_…) is the user's to set; addresses are not."""
+def _is_kept_back(name: str) -> bool:
+    """What no process of a cluster inherits: other clusters, and secrets that jobs must name.
+
+    Ray's tuning (RAY_lower_case, RAY_TRAIN_…) is the user's to set; addresses are not.
+    """
+    if name.startswith(SECRET_PREFIX):
+        return True
     return re.match(r"RAY_(?!TRAIN_|DATA_|BACKEND_LOG_LEVEL)[A-Z]", name) is not None
 
 

@@ -7,7 +7,7 @@ done again by the next process. So each act is idempotent, and none of them chan
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,13 @@ from orchestrator.control.backends.base import (
     Observation,
 )
 from orchestrator.control.controller.conclusion import Ending, conclude
-from orchestrator.control.controller.endings import read_remains, remember
+from orchestrator.control.controller.endings import finished_outcome, read_remains, remember
 from orchestrator.control.controller.launching import launch_request
-from orchestrator.control.controller.lifecycle import Concluded
 from orchestrator.control.controller.policy import next_rung
 from orchestrator.control.controller.resume import RECORDED_ENGINE, resume_points
 from orchestrator.control.controller.scratch import log_folder
+from orchestrator.control.controller.secrets import Secrets
+from orchestrator.control.controller.values import Concluded
 from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job, JobDocuments, Launch, Outcome, Phase, Reason
 from orchestrator.specs import FineTune
@@ -40,9 +41,9 @@ PUZZLING = frozenset({Reason.UNKNOWN, Reason.WORKER_LOST, Reason.NO_OUTCOME, Rea
 class HostFolders:
     """Folders of this host, for backends whose Attempts run on it too."""
 
-    scratch: Path
+    scratch: Path | None  # None: each Attempt makes one of its own, and removes it
     cache: Path
-    base: Callable[[JobDocuments], Path]  # the base model, fetched if need be
+    base: Callable[[JobDocuments], Path | None]  # the base model, fetched if need be
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +58,14 @@ class Workplace:
     folders: Mapping[str, HostFolders]  # by backend; absent: each node has its own
     go_on: Callable[[Job], str]  # how a person goes on with a job
     seconds: Mapping[Phase, float]  # spent before the first launch
+    secrets: Secrets = field(default_factory=Secrets)  # of the operator; absent: there are none
 
 
 def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     """Starts an Attempt; again, it changes nothing.
 
-    Raises LaunchFailed, StoreError, or InvalidInput where the job cannot go on with this spec.
+    Raises LaunchFailed, StoreError, or InvalidInput where the job cannot go on with this spec;
+    BackendUnavailable where nobody can tell whether it was accepted.
     """
     documents = _documents(place, job)
     spec = with_engine(documents.spec, job.engine)
@@ -82,6 +85,7 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     checkpoints.claim_number(attempt.number, record, f"{job.id}/{attempt.created_at!r}")
     # 3. What its driver reads.
     folders = place.folders.get(attempt.backend)
+    base = folders.base(documents) if folders else None
     description = Launch(
         job=job.id,
         attempt=attempt.number,
@@ -89,23 +93,20 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
         written=documents.written,
         identity=documents.identity,
         store=store.url,
-        base_path=str(folders.base(documents)) if folders else None,
+        base_path=str(base) if base else None,
         resume=resume,
         report_url=place.report_url,
         cache=str(folders.cache) if folders else None,
-        scratch=str(folders.scratch / job.id) if folders else None,
+        scratch=str(folders.scratch) if folders and folders.scratch else None,
         submitted_at=job.created_at,
         seconds=dict(place.seconds),
         git_commit=documents.git_commit,
     )
     url = checkpoints.put_launch(attempt.number, description.model_dump_json(indent=1).encode())
-    # 4. Start it; whether it was accepted may be in doubt, so a failure is also a stop.
-    backend = place.backends[attempt.backend]
-    try:
-        backend.launch(launch_request(description, url, token, attempt.placement))
-    except OrchestratorError:
-        backend.stop(AttemptHandle(job.id, attempt.number))
-        raise
+    # 4. Start it. An answer that does not come is no refusal: the next look tells.
+    secrets = place.secrets.resolve(spec.spec.runtime.secrets, job.team)
+    request = launch_request(description, url, token, attempt.placement, secrets)
+    place.backends[attempt.backend].launch(request)
 
 
 def look(place: Workplace, attempt: Attempt) -> Observation:
@@ -123,6 +124,14 @@ def stop(place: Workplace, attempt: Attempt) -> None:
         backend.stop(AttemptHandle(attempt.job, attempt.number))
 
 
+def sweep(place: Workplace, attempt: Attempt) -> Observation:
+    """Looks for an Attempt that was given up, and stops it where it is alive."""
+    seen = look(place, attempt)
+    if seen.status in _ALIVE:
+        stop(place, attempt)
+    return seen
+
+
 def conclude_attempt(
     place: Workplace,
     job: Job,
@@ -132,18 +141,69 @@ def conclude_attempt(
 ) -> Concluded:
     """How an Attempt ended, kept in the store where it left no word itself.
 
-    Raises StoreUnavailable while the store is away: nothing is known then.
+    Args:
+        place: What to work with.
+        job: Whose Attempt it is.
+        attempt: The one that ended.
+        seen: The newest look at it; ABSENT where there was none.
+        failure: Why it could not be launched.
+
+    Raises:
+        StoreUnavailable: The store is away, and nothing is known.
+        BackendUnavailable: It is alive after all.
     """
-    documents = _documents(place, job)
-    spec = with_engine(documents.spec, job.engine)
+    # 1. Who was silent for long may answer by now.
+    if seen.status is AttemptStatus.UNKNOWN:
+        seen = look(place, attempt)
+        _check_over(seen)
+    # 2. What it left.
+    outcome, rung = _outcome(place, job, attempt, seen, failure)
+    # 3. Kept for good. A driver that finds a word of its own Attempt starts nothing: so a launch
+    #    that is still on its way comes to nothing, and one that came before is seen now.
+    if seen.status is not AttemptStatus.UNKNOWN:
+        remember(CheckpointStore(place.store(job.store), job.id), outcome)
+    if seen.status is AttemptStatus.ABSENT:
+        seen = look(place, attempt)
+        if seen.status in _ALIVE:
+            stop(place, attempt)
+        _check_over(seen)
+    # 4. Whose fault it was.
+    backend = place.backends.get(attempt.backend)
+    lost = _lost_nodes(backend, attempt) if outcome.reason in _OF_NODES else ()
+    if lost:
+        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST})
+    return Concluded(outcome, rung, lost, is_gone=seen.status is not AttemptStatus.UNKNOWN)
+
+
+_ALIVE = (AttemptStatus.PENDING, AttemptStatus.RUNNING)
+
+
+def _check_over(seen: Observation) -> None:
+    if seen.status in _ALIVE:
+        raise BackendUnavailable("the attempt is alive after all")
+
+
+def _outcome(
+    place: Workplace,
+    job: Job,
+    attempt: Attempt,
+    seen: Observation,
+    failure: OrchestratorError | None,
+) -> tuple[Outcome, Mapping[str, Any] | None]:
+    """What store, backend and logs say; with it, the next rung of the memory ladder."""
+    spec = with_engine(_documents(place, job).spec, job.engine)
     store = place.store(job.store)
     checkpoints = CheckpointStore(store, job.id)
     name = spec.spec.output.name
     assert name is not None, "the plan resolves output.name"
     remains = read_remains(store, checkpoints, name, job.id, attempt.number)
+    if remains.outcome is None and attempt.phase == Phase.PUBLISH:
+        # Killed between publishing and saying so, perhaps.
+        found = finished_outcome(store, checkpoints, name, job.id)
+        remains = replace(remains, outcome=found, is_published=found is not None)
     backend = place.backends.get(attempt.backend)
     handle = AttemptHandle(job.id, attempt.number)
-    is_silent = remains.outcome is None and failure is None
+    is_silent = remains.outcome is None and failure is None and backend is not None
     outcome = conclude(
         Ending(
             job=job.id,
@@ -154,19 +214,13 @@ def conclude_attempt(
             is_stopping=job.goal is not None,
             launch_error=failure,
             resumed_from_step=_resumed_from(checkpoints, attempt.number),
-            log_tail=backend.log_tail(handle, LOG_LINES)
-            if backend is not None and is_silent
-            else "",
+            log_tail=backend.log_tail(handle, LOG_LINES) if is_silent and backend else "",
         )
     )
     if outcome.reason in PUZZLING:
         outcome = _with_logs(outcome, backend, handle, place.logs)
-    remember(checkpoints, outcome)
-    lost = _lost_nodes(backend, attempt) if outcome.reason in _OF_NODES else ()
-    if lost:
-        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST})
     is_memory = outcome.reason is Reason.OUT_OF_MEMORY
-    return Concluded(outcome, next_rung(spec.spec) if is_memory else None, lost)
+    return outcome, next_rung(spec.spec) if is_memory else None
 
 
 _OF_NODES = frozenset({Reason.WORKER_LOST, Reason.NODE_LOST, Reason.UNKNOWN, Reason.NO_OUTCOME})

@@ -8,7 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.control.backends.base import AttemptStatus, Observation
-from orchestrator.errors import OrchestratorError, StoreUnavailable
+from orchestrator.errors import (
+    OrchestratorError,
+    StoreDenied,
+    StoreFull,
+    StoreUnavailable,
+    UserError,
+    VersionMismatch,
+)
 from orchestrator.records import JobState, Outcome, Reason
 
 KILLED_EXIT_CODES = (-9, 137)
@@ -75,9 +82,19 @@ def _completed(told: Outcome, ending: Ending) -> Outcome:
 
 
 def _not_launched(ending: Ending, error: OrchestratorError) -> Outcome:
-    is_store = isinstance(error, StoreUnavailable)
-    reason = Reason.STORE_UNAVAILABLE if is_store else Reason.LAUNCH_FAILED
+    reason = next(reason for kind, reason in _LAUNCH_ERRORS if isinstance(error, kind))
     return _outcome(ending, JobState.FAILED, reason, error.message, error.hint)
+
+
+_LAUNCH_ERRORS: tuple[tuple[type[OrchestratorError], Reason], ...] = (
+    (StoreUnavailable, Reason.STORE_UNAVAILABLE),
+    (StoreDenied, Reason.STORE_DENIED),
+    (StoreFull, Reason.DISK_FULL),
+    (VersionMismatch, Reason.VERSION_MISMATCH),
+    (UserError, Reason.USER_ERROR),  # the spec does not fit what was saved, for example
+    (OrchestratorError, Reason.LAUNCH_FAILED),
+)
+"""The first that fits."""
 
 
 def _interrupted(ending: Ending) -> Outcome:

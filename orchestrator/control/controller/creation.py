@@ -84,7 +84,7 @@ def _job(plan: Plan, who: Principal, id: str, now: float, store: str) -> Job:
         changed_at=now,
         queued_at=now,
         demand=demand_of_plan(plan),
-        estimated_seconds=plan.time.total_seconds,
+        estimated_seconds=plan.time.total_seconds if plan.time is not None else None,
         pre_running_seconds=scheduling.pre_running_seconds,
         active_seconds=scheduling.active_seconds,
         hang_seconds=scheduling.hang_seconds,
@@ -95,10 +95,15 @@ def _job(plan: Plan, who: Principal, id: str, now: float, store: str) -> Job:
 
 
 def demand_of_plan(plan: Plan) -> Demand:
-    """What the gang takes: what the spec says, and where it is silent about memory, the plan."""
+    """What the gang takes: what the spec says, and where it is silent about memory, the plan.
+
+    Where that is silent too, the memory is not counted.
+    """
     resources = plan.spec.spec.resources
     asked = resources.memory_gb_per_worker
-    memory = round(asked * GIGABYTE) if asked is not None else plan.memory.host_worker_bytes
+    memory = plan.memory.host_worker_bytes if plan.memory is not None else 0
+    if asked is not None:
+        memory = round(asked * GIGABYTE)
     return Demand(
         workers=resources.workers,
         cpus_per_worker=resources.cpus_per_worker,

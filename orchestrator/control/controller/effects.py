@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.control.controller.lifecycle import Act
+from orchestrator.control.controller.values import Act
 
 NUM_THREADS = 32
 
@@ -25,6 +25,7 @@ class Key:
     job: str
     attempt: int
     act: Act
+    term: int = 0  # token of the lease it was begun under
 
 
 Result = tuple[Key, object]

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from orchestrator.control.controller.conclusion import Remains
-from orchestrator.errors import StoreError
+from orchestrator.errors import StoreError, StoreUnavailable
 from orchestrator.records import Event, JobState, Outcome, Reason, SelectionOutcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
@@ -77,11 +77,13 @@ def finished_outcome(
 def remember(checkpoints: CheckpointStore, outcome: Outcome) -> None:
     """Keeps the outcome where the Attempt itself left none.
 
-    A store that is away then costs only this: it is told by what else lies there.
+    Raises StoreUnavailable; any other trouble of the store costs only this copy.
     """
     try:
         document = outcome.model_dump(mode="json")
         checkpoints.put_outcome(outcome.attempt, document, create_only=True)
+    except StoreUnavailable:
+        raise
     except StoreError:  # that it is there already is one of them
         return
 

@@ -17,7 +17,7 @@ from orchestrator.inspect.model import ModelFacts, model_problems
 from orchestrator.inspect.safetensors import BASE
 from orchestrator.records import Job, JobDocuments, JobState
 from orchestrator.records.ids import is_job_id
-from orchestrator.specs import FineTuneSpec, ModelSpec
+from orchestrator.specs import CustomTask, FineTuneSpec, ModelSpec
 from orchestrator.storage.bases import Base, BasePlaces
 from orchestrator.storage.objectstore import open_store
 
@@ -34,7 +34,7 @@ class PendingBases:
 
     def find(self, spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
         """As `look.find_base`."""
-        scheme, _, name = spec.model.base.partition("://")
+        scheme, _, name = (spec.model.base if spec.model else "").partition("://")
         job = job_called(self.jobs, self.team, name.strip("/")) if scheme == "job" else None
         if job is None or job.state.is_terminal:
             return find_base(spec, places)
@@ -42,6 +42,12 @@ class PendingBases:
         # Pinned to the job: by its name a later one could be meant when this one starts.
         pinned = ModelSpec(base=f"job://{job.id}")
         identity = hashlib.sha256(f"job {job.identity}".encode()).hexdigest()
+        if isinstance(spec.task, CustomTask):
+            return FoundBase(Base("model", pinned, None), None, None, identity)
+        if documents.plan["model"] is None:
+            message = f"what the script of {job.id} will publish cannot be known before it has"
+            hint = "submit this when it has ended"
+            raise InvalidInput([Problem(message, path=BASE, hint=hint)])
         facts = ModelFacts.model_validate(documents.plan["model"])
         facts = facts.model_copy(update={"digest": identity, "revision": None})
         if problems := model_problems(facts, spec):
@@ -59,7 +65,8 @@ class PendingBases:
     def _tokenizer(self, job: Job, documents: JobDocuments, spec: FineTuneSpec) -> Path | None:
         """That of the first base in the chain: training leaves it as it is."""
         for _ in range(MAX_CHAIN):
-            scheme, _, maker = documents.spec.spec.model.base.partition("://")
+            model = documents.spec.spec.model
+            scheme, _, maker = (model.base if model else "").partition("://")
             before = job_called(self.jobs, self.team, maker) if scheme == "job" else None
             if before is None or before.state is JobState.SUCCEEDED:
                 break

@@ -11,7 +11,7 @@ from typing import Any
 
 from orchestrator.control.backends.base import AttemptStatus, Observation
 from orchestrator.control.controller.effects import Key
-from orchestrator.control.controller.lifecycle import Act, Concluded, Known
+from orchestrator.control.controller.values import Act, Concluded, Known
 from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job
 
@@ -33,10 +33,10 @@ class Knowledge:
     def update(self, job: Job, **changes: Any) -> None:
         self.meet(job, replace(self.of(job), **changes))
 
-    def keep_only(self, live: Iterable[tuple[Job, Attempt | None]], now: float) -> None:
+    def keep_only(self, live: Iterable[tuple[Job, Attempt | None]]) -> None:
         """Forgets Attempts that are over; begins to know those it has not met."""
-        current = {(job.id, job.attempt) for job, attempt in live if attempt is not None}
-        self._known = {name: self._known.get(name) or Known(since=now) for name in current}
+        current = ((job.id, job.attempt) for job, attempt in live if attempt is not None)
+        self._known = {name: self._known.get(name, Known()) for name in current}
 
     def learn(self, key: Key, result: object, now: float) -> None:
         """Takes the result of an act in."""
@@ -53,30 +53,42 @@ class Knowledge:
 
 
 def _launched(known: Known, result: object, now: float) -> Known:
-    if isinstance(result, BackendUnavailable):  # nobody refused it: it keeps its number
-        return replace(known, launch_at=now + ASK_AGAIN_SECONDS)
+    if isinstance(result, BackendUnavailable):
+        # Nobody refused it, so it keeps its number; it may even have been accepted.
+        again = now + ASK_AGAIN_SECONDS
+        return replace(known, launch_at=again, in_doubt=True, seen=None)
     if isinstance(result, OrchestratorError):
         return replace(known, launch_error=result)
     if isinstance(result, Exception):
-        return replace(known, launch_error=_defect(result))
-    return replace(known, is_launched=True)
+        return replace(known, launch_error=_defect(result), in_doubt=True, seen=None)
+    return replace(known, is_launched=True, seen=None)  # what was seen before is no longer so
 
 
 def _looked(known: Known, result: object, now: float) -> Known:
     if not isinstance(result, Observation):
         result = Observation(AttemptStatus.UNKNOWN, str(result))
-    answered_at = known.answered_at if result.status is AttemptStatus.UNKNOWN else now
     # An end that was seen once stays: a later look may only fail to find it.
     is_over = known.seen is not None and known.seen.status.is_terminal
+    known = replace(known, seen=known.seen if is_over else result, looked_at=now)
+    if result.status is AttemptStatus.UNKNOWN:
+        return replace(known, away_since=now if known.away_since is None else known.away_since)
+    is_there = result.status is not AttemptStatus.ABSENT
     return replace(
-        known, seen=known.seen if is_over else result, looked_at=now, answered_at=answered_at
+        known,
+        away_since=None,
+        in_doubt=False,
+        launch_error=None if is_there and known.in_doubt else known.launch_error,
+        # It was given up while nobody answered, and somebody does now.
+        concluded=known.concluded if known.concluded and known.concluded.is_gone else None,
     )
 
 
 def _concluded(known: Known, result: object, now: float) -> Known:
-    if isinstance(result, Concluded):
-        return replace(known, concluded=result)
-    return replace(known, conclude_at=now + ASK_AGAIN_SECONDS)
+    if not isinstance(result, Concluded):
+        return replace(known, conclude_at=now + ASK_AGAIN_SECONDS)
+    if not result.is_gone and known.away_since is None:
+        return known  # somebody answers meanwhile
+    return replace(known, concluded=result)
 
 
 def _defect(error: Exception) -> OrchestratorError:

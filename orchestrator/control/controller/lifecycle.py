@@ -7,21 +7,18 @@ is a change of rows, an `Act` is done outside of them and its result is in the n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import replace
 from typing import Any
 
-from orchestrator.control.backends.base import AttemptStatus, Observation
+from orchestrator.control.backends.base import AttemptStatus
 from orchestrator.control.controller.policy import GiveUp, Policy, after_failure
-from orchestrator.errors import OrchestratorError
+from orchestrator.control.controller.values import WAIT, Act, Concluded, Decision, Move, View
 from orchestrator.records import (
     Action,
-    Attempt,
     AttemptState,
     Goal,
     Job,
     JobState,
-    Outcome,
     Phase,
     Reason,
 )
@@ -30,101 +27,36 @@ LIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 """States that hold an Attempt, and with it their part of the quota."""
 
 
-class Act(StrEnum):
-    """Something to be done outside the rows; at most one of a kind at a time for a job."""
-
-    RENEW = "renew"  # the Attempt's token was lost with the process that made it
-    LAUNCH = "launch"
-    LOOK = "look"
-    STOP = "stop"
-    CONCLUDE = "conclude"  # read from the store how it ended
-    COUNT = "count"  # of a backend, not a job: which machines it has
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A change of a job's rows, with the Event that tells it."""
-
-    reason: Reason
-    message: str = ""
-    kind: str = "StateChanged"
-    state: JobState | None = None  # None: it stays
-    updates: Mapping[str, Any] = field(default_factory=dict)
-    attempt: Mapping[str, Any] | None = None  # changes of the newest Attempt
-
-
-@dataclass(frozen=True, slots=True)
-class Concluded:
-    """How an Attempt ended, as far as store, backend and log could tell."""
-
-    outcome: Outcome
-    rung: Mapping[str, Any] | None = None  # the next rung of the memory ladder
-    lost_nodes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What this process has learned of a job's newest Attempt; a restarted one learns it again."""
-
-    token: str | None = None  # of its Reports; only whoever made it knows it
-    seen: Observation | None = None  # newest look
-    looked_at: float | None = None
-    answered_at: float | None = None  # newest look that was answered
-    since: float | None = None  # when this process met it
-    launch_at: float | None = None  # the backend was away: try again then
-    is_launched: bool = False  # by this process; the rows say so a moment later
-    launch_error: OrchestratorError | None = None
-    concluded: Concluded | None = None
-    conclude_at: float | None = None  # the store was away: ask again then
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """All that a decision looks at."""
-
-    job: Job
-    attempt: Attempt | None
-    known: Known = Known()
-    busy: frozenset[Act] = frozenset()  # acts under way
-    failed_dependency: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is done now; nothing at all is an answer too."""
-
-    move: Move | None = None
-    acts: tuple[Act, ...] = ()
-
-
-WAIT = Decision()
-
-
 def decide(view: View, now: float, policy: Policy) -> Decision:
     """The next step of a job that is not at an end."""
     if view.job.state is JobState.QUEUED:
         return _waiting(view, now)
     if view.job.state not in LIVE or view.attempt is None:
         return WAIT
-    # 1. It has ended, and it is known how.
+    # 1. A user wants it to end: an Attempt that ends by itself meanwhile does not undo that.
+    if (move := _asked_to_stop(view, now)) is not None:
+        return Decision(move)
+    # 2. It has ended, and it is known how.
     if view.known.concluded is not None:
         return Decision(_ended(view, view.known.concluded, now, policy))
-    # 2. Somebody or some limit wants it to end.
-    if (move := _to_be_stopped(view, now, policy)) is not None:
-        return Decision(move)
     # 3. It has ended, and the store knows how.
-    if _is_over(view) or is_unreachable(view, now, policy):
-        return _once(view, Act.CONCLUDE, due=_due(view.known.conclude_at, now))
-    # 4. It was decided, and not launched yet.
+    if _is_over(view):
+        return _acts(view, *_conclude(view, now))
+    # 4. Some limit wants it to end.
+    if (move := _limit(view, now, policy)) is not None:
+        return Decision(move)
+    # 5. Nobody could say for long whether it has ended; looking goes on.
+    if is_unreachable(view, now, policy):
+        return _acts(view, *_conclude(view, now), *_look(view, now, policy))
+    # 6. It was decided, and not launched yet.
     if view.attempt.state is AttemptState.CREATED:
-        return _to_be_launched(view, now)
-    # 5. It is up.
+        return _to_be_launched(view, now, policy)
+    # 7. It is up.
     if (move := _begun(view, now)) is not None:
         return Decision(move)
-    # 6. It is being watched, and stopped where that is the goal.
-    acts = [*_stop(view, now, policy), *_look(view, now, policy)]
-    asks = _ask_to_save(view, now)
-    return Decision(asks, tuple(act for act in acts if act not in view.busy))
+    # 8. It is being watched, and stopped where that is the goal.
+    acts = _acts(view, *_stop(view, now, policy), *_look(view, now, policy))
+    return replace(acts, move=_ask_to_save(view, now))
 
 
 # Waiting
@@ -154,19 +86,20 @@ def _end(state: JobState, reason: Reason, message: str, now: float) -> Move:
 # Launching
 
 
-def _to_be_launched(view: View, now: float) -> Decision:
-    """Look first where another process may have launched it: its token is unknown here then."""
+def _to_be_launched(view: View, now: float, policy: Policy) -> Decision:
+    """Look first where it may have been launched: by another process, or without an answer."""
     known, attempt = view.known, view.attempt
     assert attempt is not None
     if known.is_launched:
         launched = {"state": AttemptState.LAUNCHED, "launched_at": now}
         return Decision(Move(Reason.LAUNCHED, kind="Launched", attempt=launched))
-    if known.token is not None:
-        return _once(view, Act.LAUNCH, due=_due(known.launch_at, now))
+    launches = [Act.LAUNCH] if _due(known.launch_at, now) else []
+    if known.token is not None and not known.in_doubt:
+        return _acts(view, *launches)
     if known.seen is None or known.seen.status is AttemptStatus.UNKNOWN:
-        return _once(view, Act.LOOK)
+        return _acts(view, *_look(view, now, policy))
     if known.seen.status is AttemptStatus.ABSENT:
-        return _once(view, Act.RENEW)
+        return _acts(view, Act.RENEW) if known.token is None else _acts(view, *launches)
     launched = {"state": AttemptState.LAUNCHED, "launched_at": attempt.created_at}
     return Decision(Move(Reason.LAUNCHED, "found running", kind="Adopted", attempt=launched))
 
@@ -189,27 +122,32 @@ def _begun(view: View, now: float) -> Move | None:
 # Stopping
 
 
-def _to_be_stopped(view: View, now: float, policy: Policy) -> Move | None:
-    """The move to STOPPING, or the change of its goal to a stronger one."""
+def _asked_to_stop(view: View, now: float) -> Move | None:
+    """The move to STOPPING, or to another goal of it."""
     job = view.job
-    if job.wanted is not None and job.wanted is not job.goal:
-        reason = Reason.CANCELLED if job.wanted is Goal.CANCEL else Reason.SUSPENDED
-        return _stopping(view, job.wanted, reason, "asked for by a user", now)
-    if job.state is JobState.STOPPING:
+    if job.wanted is None or job.wanted is job.goal:
         return None
-    if (message := _deadline(job, now)) is not None:
+    reason = Reason.CANCELLED if job.wanted is Goal.CANCEL else Reason.SUSPENDED
+    return _stopping(view, job.wanted, reason, "asked for by a user", now)
+
+
+def _limit(view: View, now: float, policy: Policy) -> Move | None:
+    if view.job.state is JobState.STOPPING:
+        return None
+    if (message := _deadline(view.job, now)) is not None:
         return _stopping(view, Goal.FAIL, Reason.DEADLINE_EXCEEDED, message, now)
     return _hang(view, now, policy)
 
 
 def _stopping(view: View, goal: Goal, reason: Reason, message: str, now: float) -> Move:
-    assert view.attempt is not None
-    saves = view.attempt.phase == Phase.TRAIN
-    attempt = {"directive": Action.SAVE_AND_STOP, "directive_at": now} if saves else {}
+    attempt = view.attempt
+    assert attempt is not None
+    saves = attempt.phase == Phase.TRAIN and attempt.directive != Action.SAVE_AND_STOP
+    asked = {"directive": Action.SAVE_AND_STOP, "directive_at": now} if saves else {}
     updates = {"goal": goal, "goal_reason": reason, "wanted": None}
     if view.job.state is JobState.STOPPING:
-        return Move(reason, message, kind="GoalChanged", updates=updates, attempt=attempt)
-    return Move(reason, message, state=JobState.STOPPING, updates=updates, attempt=attempt)
+        return Move(reason, message, kind="GoalChanged", updates=updates, attempt=asked)
+    return Move(reason, message, state=JobState.STOPPING, updates=updates, attempt=asked)
 
 
 def preempted(view: View, message: str, now: float) -> Move:
@@ -229,22 +167,35 @@ def _deadline(job: Job, now: float) -> str | None:
 
 def _hang(view: View, now: float, policy: Policy) -> Move | None:
     """Stacks first; when they had their time, the gang is stopped and goes on in another one."""
-    job, attempt = view.job, view.attempt
+    attempt = view.attempt
     assert attempt is not None
-    moved_at = attempt.progressed_at
-    if attempt.state is not AttemptState.RUNNING or moved_at is None:
+    if not _makes_no_progress(view, policy):
         return None
-    limit = job.hang_seconds or policy.hang_seconds
-    if now <= moved_at + limit:
-        return None
-    asked_at = attempt.directive_at
-    if attempt.directive != Action.DUMP_STACKS or asked_at is None or asked_at < moved_at:
+    assert attempt.progressed_at is not None
+    asked_at, limit = attempt.directive_at, _hang_seconds(view.job, policy)
+    is_asked = attempt.directive == Action.DUMP_STACKS and asked_at is not None
+    if not is_asked or asked_at < attempt.progressed_at:
         message = f"no progress for {limit:.0f} s; asking all ranks for their stacks"
         asked = {"directive": Action.DUMP_STACKS, "directive_at": now}
         return Move(Reason.HANG, message, kind="StacksRequested", attempt=asked)
     if now < asked_at + policy.stacks_seconds:
         return None
     return _stopping(view, Goal.REQUEUE, Reason.HANG, f"no progress for {limit:.0f} s", now)
+
+
+def _makes_no_progress(view: View, policy: Policy) -> bool:
+    """Its own Reports must say so: that none come proves nothing, as Reports get lost."""
+    attempt = view.attempt
+    assert attempt is not None
+    if attempt.state is not AttemptState.RUNNING:
+        return False
+    if attempt.progressed_at is None or attempt.reported_at is None:
+        return False
+    return attempt.reported_at > attempt.progressed_at + _hang_seconds(view.job, policy)
+
+
+def _hang_seconds(job: Job, policy: Policy) -> float:
+    return job.hang_seconds or policy.hang_seconds
 
 
 def _ask_to_save(view: View, now: float) -> Move | None:
@@ -272,7 +223,7 @@ def _stop(view: View, now: float, policy: Policy) -> list[Act]:
         return []  # a matter of seconds, and then the work is done
     if attempt.directive != Action.SAVE_AND_STOP or attempt.directive_at is None:
         return [] if attempt.phase == Phase.TRAIN else [Act.STOP]
-    hangs = job.goal_reason is Reason.HANG
+    hangs = _makes_no_progress(view, policy)
     grace = policy.stacks_seconds if hangs else policy.save_seconds
     return [Act.STOP] if now >= attempt.directive_at + grace else []
 
@@ -289,31 +240,37 @@ def _look(view: View, now: float, policy: Policy) -> list[Act]:
     return [Act.LOOK] if looked_at is None or now >= looked_at + pause else []
 
 
+def _conclude(view: View, now: float) -> list[Act]:
+    return [Act.CONCLUDE] if _due(view.known.conclude_at, now) else []
+
+
 def _is_over(view: View) -> bool:
     """Whether the Attempt has ended, or will never be: UNKNOWN alone proves nothing."""
-    attempt, known, job = view.attempt, view.known, view.job
+    attempt, known = view.attempt, view.known
     assert attempt is not None
-    if known.launch_error is not None or (known.seen is not None and known.seen.status.is_terminal):
-        return True
     if Act.LAUNCH in view.busy:
         return False
+    if known.launch_error is not None and not known.in_doubt:
+        return True
+    if known.seen is not None and known.seen.status.is_terminal:
+        return True
     is_absent = known.seen is not None and known.seen.status is AttemptStatus.ABSENT
     if attempt.state is not AttemptState.CREATED:
         return is_absent
-    never = (known.token is not None and not known.is_launched) or is_absent
-    return job.state is JobState.STOPPING and never
+    is_untouched = known.token is not None and not known.is_launched and not known.in_doubt
+    return view.job.state is JobState.STOPPING and (is_untouched or is_absent)
 
 
 def is_unreachable(view: View, now: float, policy: Policy) -> bool:
-    """Whether its backend has been silent for so long that the job goes on elsewhere."""
+    """Whether its backend has been silent for so long that the job goes on elsewhere.
+
+    Only what this process has tried itself counts: a machine that slept has asked nobody.
+    """
     known, attempt = view.known, view.attempt
     assert attempt is not None
-    if known.seen is None or known.seen.status is not AttemptStatus.UNKNOWN:
+    if known.away_since is None:
         return False
-    heard = max(
-        attempt.reported_at or 0.0, known.answered_at or 0.0, known.since or 0.0, attempt.created_at
-    )
-    return now > heard + policy.unreachable_seconds
+    return now > max(known.away_since, attempt.reported_at or 0.0) + policy.unreachable_seconds
 
 
 # Ended
@@ -321,7 +278,11 @@ def is_unreachable(view: View, now: float, policy: Policy) -> bool:
 
 def _ended(view: View, concluded: Concluded, now: float, policy: Policy) -> Move:
     job, outcome = view.job, concluded.outcome
-    attempt = {"state": AttemptState.ENDED, "ended_at": now, "outcome": outcome}
+    attempt: dict[str, Any] = {"state": AttemptState.ENDED, "ended_at": now, "outcome": outcome}
+    if not concluded.is_gone:
+        # Should it be alive, the answer to its next Report ends it, and so does a sweep.
+        abandoned = {"state": AttemptState.ABANDONED, "directive": Action.SAVE_AND_STOP}
+        attempt |= {**abandoned, "directive_at": now}
     base: dict[str, Any] = {"goal": None, "goal_reason": None, "wanted": None, "waits": ()}
     if outcome.state is JobState.SUCCEEDED:
         updates = {**base, "finished_at": now, "model": outcome.model}
@@ -381,8 +342,9 @@ def _counted(failures: Mapping[str, int], nodes: tuple[str, ...]) -> dict[str, i
     return counts
 
 
-def _once(view: View, act: Act, *, due: bool = True) -> Decision:
-    return Decision(acts=(act,)) if due and act not in view.busy else WAIT
+def _acts(view: View, *acts: Act) -> Decision:
+    """Those of them that are not under way already."""
+    return Decision(acts=tuple(act for act in acts if act not in view.busy))
 
 
 def _due(at: float | None, now: float) -> bool:

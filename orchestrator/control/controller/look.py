@@ -15,25 +15,29 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
+from orchestrator.control.controller.secrets import Secrets
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
+from orchestrator.inspect.code import Code
 from orchestrator.inspect.data import Fetch, SplitKey, read_tables
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.inspect.tokens import TokenFacts, token_facts
 from orchestrator.inspect.validation import Relocate, validate_all
 from orchestrator.settings import Settings
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
 from orchestrator.specs.paths import local_path
 from orchestrator.storage.bases import (
     Base,
     BasePlaces,
+    base_digest,
     base_tokenizer,
     describe_base,
     resolve_base,
 )
 from orchestrator.storage.cache import local_copy
+from orchestrator.storage.code import CodeStore
 from orchestrator.storage.objectstore import ObjectStore, open_store
 
 PATIENCE_SECONDS = 2.0  # a store that is away before the start is told, not waited for
@@ -44,9 +48,15 @@ class Looked:
     """What was found, and the plan that follows from it."""
 
     loaded: LoadedSpec
-    base: Base
+    base: Base | None  # None where a script starts from nothing
     inputs: PlanInputs
     plan: Plan
+    code: Code | None = None  # the user's; `keep_code` puts it where workers find it
+
+    @property
+    def store_url(self) -> str:
+        """Of the object store the job publishes to."""
+        return str(self.plan.spec.spec.output.store)
 
     def with_engine(self, engine: dict[str, Any]) -> Looked:
         """The same, planned again with fields of `engine` that the spec leaves open."""
@@ -63,17 +73,25 @@ class Looked:
 class FoundBase:
     """A base, what is known of it, and its tokenizer where that is a file."""
 
-    base: Base
-    model: ModelFacts
+    base: Base | None
+    model: ModelFacts | None
     tokenizer: Path | None
+    digest: str = ""  # where `model` does not tell it
 
 
 FindBase = Callable[[FineTuneSpec, BasePlaces], FoundBase]
 
 
 def find_base(spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
-    """The base as it is now; raises what `resolve_base` and `describe_base` raise."""
+    """The base as it is now; raises what `resolve_base` and `describe_base` raise.
+
+    What a custom task's script makes of a base is its own: only the bytes count.
+    """
+    if spec.model is None:
+        return FoundBase(None, None, None)
     base = resolve_base(spec.model, places)
+    if isinstance(spec.task, CustomTask):
+        return FoundBase(base, None, None, base_digest(base))
     return FoundBase(base, describe_base(base, spec), base_tokenizer(base))
 
 
@@ -81,6 +99,7 @@ def find_base(spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
 class Vantage:
     """From where a spec is looked at: as it stands, by the person who sits at this machine."""
 
+    team: str = "local"  # whose secrets may be named
     default_store: str | None = None  # absent: the setting's
     relocate: Relocate | None = None
     find_base: FindBase = find_base
@@ -107,12 +126,21 @@ def look(
     default_store = vantage.default_store or settings.store
     # 1. The spec and its data.
     try:
-        validated = validate_all(source, sets, fetch=fetch, relocate=vantage.relocate)
+        validated = validate_all(
+            source,
+            sets,
+            fetch=fetch,
+            relocate=vantage.relocate,
+            allow_code=allows_code(settings, vantage),
+        )
     except InvalidInput as error:
         more = _base_problems(load_document(source, sets=sets), settings, vantage)
         raise InvalidInput([*error.problems, *more]) from None
     loaded, data = validated.loaded, validated.data
     assert data is not None, "the data were to be read"
+    named = loaded.spec.spec.runtime.secrets
+    if unknown := list(Secrets.of(settings).problems(named, vantage.team)):
+        raise InvalidInput([loaded.positions.located(problem) for problem in unknown])
     # 2. The store.
     store = _store(loaded, default_store, PATIENCE_SECONDS)
     if probe_store:
@@ -128,13 +156,32 @@ def look(
         data=data,
         tokens=tokens,
         model=found.model,
-        base=found.base.pinned,
+        base=found.base.pinned if found.base is not None else None,
         hardware=vantage.hardware(store.local_path or settings.state_dir),
         base_dir=loaded.base_dir,
         default_store=default_store,
         recipe=RECIPE,
+        base_digest=found.digest,
+        code_sha256=validated.code.sha256 if validated.code is not None else None,
     )
-    return Looked(loaded, found.base, inputs, make_plan(inputs))
+    return Looked(loaded, found.base, inputs, make_plan(inputs), validated.code)
+
+
+def allows_code(settings: Settings, vantage: Vantage) -> bool:
+    """Whether workers may run what users bring along.
+
+    Whoever sits at this machine runs it as himself anyway; a server lets others do so only where
+    its operator says so.
+    """
+    if settings.user_code is None:
+        return vantage.relocate is None
+    return settings.user_code == "allowed"
+
+
+def keep_code(looked: Looked, store: ObjectStore) -> None:
+    """Puts the user's code into the store of its job, before the job is added."""
+    if looked.code is not None:
+        CodeStore(store).put(looked.code)
 
 
 def store_of(loaded: LoadedSpec, settings: Settings, retry_seconds: float) -> ObjectStore:

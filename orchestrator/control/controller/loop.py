@@ -12,19 +12,22 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from orchestrator.control.backends.base import AttemptStatus, NodeInfo, Observation
 from orchestrator.control.controller import acts
+from orchestrator.control.controller.abandoned import Abandoned
 from orchestrator.control.controller.acts import Workplace
 from orchestrator.control.controller.dependencies import Dependencies, Live
 from orchestrator.control.controller.effects import Effects, Key
 from orchestrator.control.controller.knowledge import Knowledge
-from orchestrator.control.controller.lifecycle import Act, Known, Move, View, decide, preempted
+from orchestrator.control.controller.lifecycle import decide, preempted
+from orchestrator.control.controller.machines import Machines
 from orchestrator.control.controller.policy import Policy
-from orchestrator.control.controller.workloads import snapshot
+from orchestrator.control.controller.values import Act, Known, Move, View
+from orchestrator.control.controller.workloads import nodes_of, snapshot
 from orchestrator.control.scheduler import plan_cycle
 from orchestrator.control.scheduler.values import Admit, Decisions
 from orchestrator.control.scheduler.values import Policy as SchedulingPolicy
@@ -38,7 +41,7 @@ from orchestrator.control.store import (
     Leases,
     Queues,
 )
-from orchestrator.errors import DatabaseUnavailable
+from orchestrator.errors import DatabaseUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Event, Job, JobState, Reason, Wait
 
 logger = logging.getLogger(__name__)
@@ -47,8 +50,8 @@ LEASE = "controller"
 LEASE_SECONDS = 10.0  # a standby takes over so long after its leader's death
 RENEW_SECONDS = 3.0
 SCHEDULE_SECONDS = 1.0  # where nothing has changed
-NODES_SECONDS = 5.0
 PAUSE_SECONDS = 0.2
+DEFECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +109,16 @@ class Controller:
         self.wake = wake if wake is not None else threading.Event()
         self._lease: Lease | None = None
         self._renew_at = 0.0
-        self._knowledge = Knowledge()
-        self._nodes = nodes if nodes is not None else {}
-        self._nodes_at = float("-inf")
+        self._machines = Machines(nodes if nodes is not None else {})
         self._schedule_at = float("-inf")
-        self._dependencies = Dependencies(rows.jobs)
+        self._defective: set[tuple[str, int]] = set()  # jobs at versions that were complained of
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        """Forgets what was learned: others may have decided meanwhile."""
+        self._knowledge = Knowledge()
+        self._dependencies = Dependencies(self.rows.jobs)
+        self._abandoned = Abandoned(self.rows.jobs)
 
     @property
     def leads(self) -> bool:
@@ -119,8 +127,12 @@ class Controller:
     def run(self, stop: threading.Event) -> None:
         """Cycles until `stop` is set; gives the lease back then."""
         while not stop.is_set():
-            if not self.turn():
-                self.wake.wait(PAUSE_SECONDS)
+            try:
+                if not self.turn():
+                    self.wake.wait(PAUSE_SECONDS)
+            except Exception:
+                logger.exception("a cycle failed")
+                stop.wait(DEFECT_SECONDS)
             self.wake.clear()
         self.close()
 
@@ -151,7 +163,7 @@ class Controller:
         # 2. What there is, and what earlier acts have found out.
         live: Live = {job.id: (job, attempt) for job, attempt in self.rows.jobs.live()}
         learned = self._learn(now)
-        self._knowledge.keep_only(live.values(), now)
+        self._knowledge.keep_only(live.values())
         # 3. Each job's next step.
         blocked, failed = self._dependencies.of(live)
         changed = [
@@ -160,59 +172,62 @@ class Controller:
         for job, attempt in filter(None, changed):
             live[job.id] = (job, attempt)
         moved = any(changed)
-        # 4. Who starts, and who gives way.
-        self._ask_for_nodes(now)
+        # 4. What was given up while nobody could be asked about it.
+        self._abandoned.sweep(self.means.place, self.means.effects, self._term, now)
+        # 5. Who starts, and who gives way.
+        self._machines.ask(self.means.place.backends, self.means.effects, now)
         if moved or learned or now >= self._schedule_at:
             self._schedule_at = now + SCHEDULE_SECONDS
             moved |= self._schedule(live, blocked, now)
-        # 5. What has outlived its time.
-        for job in self.rows.jobs.expired(now):
-            self.rows.jobs.delete(job.id)
+        # 6. What has outlived its time.
+        self._delete_expired(live, now)
         return moved
+
+    def _delete_expired(self, live: Live, now: float) -> None:
+        """Except for jobs that others still wait for, or of which something may still run."""
+        needed = {name for job, _ in live.values() for name in job.after}
+        needed |= {job.id for job, _ in self._abandoned.all}
+        for job in self.rows.jobs.expired(now):
+            if job.id not in needed:
+                self.rows.jobs.delete(job.id)
 
     # The lease
 
     def _hold_lease(self, now: float) -> bool:
         leases = self.rows.leases
-        if self._lease is not None and now < self._renew_at:
+        is_fresh = self._renew_at - RENEW_SECONDS <= now < self._renew_at  # clocks are set back
+        if self._lease is not None and is_fresh:
             return True
         if self._lease is not None:
             self._lease = leases.renew(self._lease)
         if self._lease is None:
             self._lease = leases.acquire(LEASE, self.holder, LEASE_SECONDS)
-            self._knowledge = Knowledge()  # others may have decided meanwhile
+            self._begin_anew()
         self._renew_at = now + RENEW_SECONDS
         return self._lease is not None
+
+    @property
+    def _term(self) -> int:
+        assert self._lease is not None, "only the leader acts"
+        return self._lease.token
 
     # What acts found out
 
     def _learn(self, now: float) -> bool:
         results = self.means.effects.finished()
+        assert self._lease is not None, "only the leader learns"
         for key, result in results:
+            if isinstance(result, Exception) and not isinstance(result, OrchestratorError):
+                logger.error("%s of %s failed", key.act, key.job, exc_info=result)
             if key.act is Act.COUNT:
-                self._count(key.job, result)
-                continue
-            if isinstance(result, Exception) and key.act is not Act.LAUNCH:
-                logger.debug("%s of %s: %s", key.act, key.job, result)
-            self._knowledge.learn(key, result, now)
+                self._machines.learn(key.job, result)
+            elif key.term != self._term:
+                continue  # begun before another process led: it may be no longer so
+            elif key.act is Act.SWEEP:
+                self._abandoned.learn(key, result, self._lease, now)
+            else:
+                self._knowledge.learn(key, result, now)
         return bool(results)
-
-    def _ask_for_nodes(self, now: float) -> None:
-        """On threads like every other question: a cluster that hangs must not hold the loop."""
-        if now < self._nodes_at + NODES_SECONDS:
-            return
-        self._nodes_at = now
-        for name, backend in self.means.place.backends.items():
-            self.means.effects.start(Key(name, 0, Act.COUNT), backend.nodes)
-
-    def _count(self, backend: str, result: object) -> None:
-        """Takes in what a backend said. One that is away keeps its nodes, but takes nothing new."""
-        if isinstance(result, Exception):
-            logger.warning("backend %s: %s", backend, result)
-            known = self._nodes.get(backend, ())
-            self._nodes[backend] = tuple(replace(node, is_alive=False) for node in known)
-        elif isinstance(result, tuple):
-            self._nodes[backend] = result
 
     # One job
 
@@ -220,35 +235,45 @@ class Controller:
         self, job: Job, attempt: Attempt | None, failed: str | None, now: float
     ) -> tuple[Job, Attempt | None] | None:
         """Applies the next decision about a job; the job as changed, if it was."""
-        known = self._knowledge.of(job)
         busy = self.means.effects.under_way(job.id, job.attempt)
-        view = View(job, attempt, known, busy, failed)
-        decision = decide(view, now, self.means.policy)
-        for act in decision.acts:
-            self._begin(act, view, now)
-        return self._move(job, attempt, decision.move, now) if decision.move else None
+        view = View(job, attempt, self._knowledge.of(job), busy, failed)
+        try:
+            decision = decide(view, now, self.means.policy)
+            for act in decision.acts:
+                self._begin(act, view, now)
+            return self._move(job, attempt, decision.move, now) if decision.move else None
+        except DatabaseUnavailable:
+            raise
+        except Exception:
+            if (job.id, job.version) not in self._defective:
+                self._defective.add((job.id, job.version))
+                logger.exception("nothing could be decided about %s", job.id)
+            return None
 
     def _begin(self, act: Act, view: View, now: float) -> None:
         job, attempt, known, place = view.job, view.attempt, view.known, self.means.place
         assert attempt is not None
-        key = Key(job.id, attempt.number, act)
-        effects = self.means.effects
         if act is Act.RENEW:
             self._renew_token(job, attempt)
-        elif act is Act.LAUNCH:
+            return
+        if act is Act.LAUNCH:
             assert known.token is not None
-            effects.start(key, partial(acts.launch, place, job, attempt, known.token))
+            work: Callable[[], object] = partial(acts.launch, place, job, attempt, known.token)
         elif act is Act.LOOK:
-            effects.start(key, partial(acts.look, place, attempt))
+            work = partial(acts.look, place, attempt)
         elif act is Act.STOP:
-            asked = attempt.model_copy(update={"stop_asked_at": now})
-            change = JobChange(job, {}, None, asked)
-            if self.rows.jobs.apply(change, self._lease) is not None:
-                effects.start(key, partial(acts.stop, place, attempt))
+            attempt = attempt.model_copy(update={"stop_asked_at": now})
+            work = partial(acts.stop, place, attempt)
         else:
-            seen = known.seen or Observation(AttemptStatus.STOPPED)
+            seen = known.seen or Observation(AttemptStatus.ABSENT)
             work = partial(acts.conclude_attempt, place, job, attempt, seen, known.launch_error)
-            effects.start(key, work)
+        if act in _COMMITTED and not self._may_act(job, attempt):
+            return
+        self.means.effects.start(Key(job.id, attempt.number, act, self._term), work)
+
+    def _may_act(self, job: Job, attempt: Attempt) -> bool:
+        """Whether the job is still as it was seen, and this process still leads."""
+        return self.rows.jobs.apply(JobChange(job, {}, None, attempt), self._lease) is not None
 
     def _renew_token(self, job: Job, attempt: Attempt) -> None:
         """Nothing was launched with the token that was lost with its maker: another one is safe."""
@@ -288,12 +313,13 @@ class Controller:
 
     def _schedule(self, live: Live, blocked: Mapping[str, Wait], now: float) -> bool:
         waits = any(job.state is JobState.QUEUED for job, _ in live.values())
-        if not waits or self._nodes.keys() != self.means.place.backends.keys():
+        told = self._machines.told
+        if not waits or told.keys() != self.means.place.backends.keys():
             return False  # a backend that was not heard of yet is no reason to say "never fits"
         decisions = plan_cycle(
             snapshot(
                 live.values(),
-                self._nodes,
+                nodes_of(told, self._abandoned.all),
                 self.rows.queues.list(),
                 blocked,
                 now,
@@ -341,7 +367,7 @@ class Controller:
         after = self.rows.jobs.apply(change, self._lease)
         if after is None:
             return False
-        self._knowledge.meet(after, Known(token=token, since=now))
+        self._knowledge.meet(after, Known(token=token))
         return True
 
     def _tell_waits(self, live: Live, decisions: Decisions) -> None:
@@ -352,6 +378,10 @@ class Controller:
         ]
         if changes:
             self.rows.jobs.apply_many(changes, self._lease)
+
+
+_COMMITTED = (Act.LAUNCH, Act.STOP)
+"""Acts that change what runs: whoever has lost the lease must not begin them."""
 
 
 def sha256(secret: str) -> str:

@@ -94,7 +94,10 @@ def _moved(spec: FineTune, places: TeamPlaces, find: FindUpload) -> tuple[FineTu
 
 def _named(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
     """Every field that names a place: its path, and where it is written."""
-    yield "model.base", body["model"], "base"
+    if "model" in body:
+        yield "model.base", body["model"], "base"
+    if "code" in body["runtime"]:
+        yield "runtime.code", body["runtime"], "code"
     for name, domain in body["data"]["domains"].items():
         for split in SPLITS:
             for index, source in enumerate(domain.get(split, ())):

@@ -76,9 +76,9 @@ def replan(job: Job, documents: JobDocuments, sets: Sequence[str], ground: Groun
         )
     store = open_store(job.store, retry_seconds=STORE_SECONDS)
     resume_points(looked.plan.spec.spec, CheckpointStore(store, job.id).candidates())
-    updates = {
+    updates: dict[str, Any] = {
         "demand": demand_of_plan(looked.plan),
-        "estimated_seconds": looked.plan.time.total_seconds,
+        "estimated_seconds": looked.plan.time.total_seconds if looked.plan.time else None,
         "engine": {},  # what a retry changed is in the spec now
     }
     replaced = documents.model_copy(

@@ -15,7 +15,7 @@ from pathlib import Path
 from orchestrator.control.admission.plan import Plan
 from orchestrator.control.controller.creation import NewJob, Request, job_of_plan
 from orchestrator.control.controller.feeding import PendingBases, job_called
-from orchestrator.control.controller.look import Looked, Vantage, look
+from orchestrator.control.controller.look import Looked, Vantage, keep_code, look
 from orchestrator.control.controller.places import places_of, relocated
 from orchestrator.control.controller.uploads import Uploads
 from orchestrator.control.store import Database, JobFilter, Jobs, Page, Queues
@@ -96,14 +96,15 @@ def submit(principal: Principal, submission: Submission, ground: Ground, now: fl
     refuse_misfit(looked.plan, runs_here=ground.runs_here)
     # 2. What only the rows know.
     after = _dependencies(principal, looked, ground)
-    # 3. The job.
+    # 3. The job, and what its workers run.
+    keep_code(looked, open_store(looked.store_url, retry_seconds=STORE_SECONDS))
     request = Request(principal, looked.loaded.text, tuple(submission.sets), submission.git_commit)
     new = job_of_plan(
         looked.plan,
         request,
         id=job_id(now, ground.randomness(10)),
         now=now,
-        store=str(looked.plan.spec.spec.output.store),
+        store=looked.store_url,
         after=after,
     )
     return _add(new, submission, ground)
@@ -136,6 +137,7 @@ def looked_at(team: str, submission: Submission, ground: Ground) -> Looked:
     uploads = Uploads(team_store(settings, team))
     bases = PendingBases(ground.jobs, team, settings.cache_dir)
     vantage = Vantage(
+        team=team,
         default_store=places.store,
         relocate=partial(relocated, places=places, find=uploads.url),
         find_base=bases.find,
@@ -178,7 +180,8 @@ def _dependencies(principal: Principal, looked: Looked, ground: Ground) -> tuple
             found[job.id] = None
     if problems:
         raise InvalidInput(problems)
-    scheme, _, maker = str(looked.base.pinned.base).partition("://")
+    base = looked.base.pinned.base if looked.base is not None else ""
+    scheme, _, maker = base.partition("://")
     if scheme == "job" and is_job_id(maker):
         found[maker] = None
     return tuple(found)

@@ -5,18 +5,18 @@ Called by `loop` before each scheduling cycle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from orchestrator.control.backends.base import NodeInfo
 from orchestrator.control.controller.lifecycle import LIVE
 from orchestrator.control.controller.policy import nodes_to_avoid
 from orchestrator.control.scheduler.values import Node, Policy, Resources, Snapshot, Workload
-from orchestrator.records import Attempt, AttemptState, Job, JobState, Queue, Wait
+from orchestrator.records import Attempt, AttemptState, Demand, Job, JobState, Queue, Wait
 
 
 def snapshot(
     jobs: Iterable[tuple[Job, Attempt | None]],
-    nodes: Mapping[str, Iterable[NodeInfo]],
+    nodes: Iterable[Node],
     queues: Iterable[Queue],
     blocked: Mapping[str, Wait],
     now: float,
@@ -26,7 +26,7 @@ def snapshot(
 
     Args:
         jobs: Every job that is not at an end, with its newest Attempt.
-        nodes: backend -> its machines.
+        nodes: All machines; see `nodes_of`.
         queues: All queues.
         blocked: job -> what the controller knows to be in its way.
         now: Seconds since the epoch.
@@ -35,23 +35,40 @@ def snapshot(
     workloads = (workload(job, attempt, blocked.get(job.id), now) for job, attempt in jobs)
     return Snapshot(
         now=now,
-        nodes=tuple(
-            node(backend, info) for backend, infos in sorted(nodes.items()) for info in infos
-        ),
+        nodes=tuple(nodes),
         queues=tuple(queues),
         workloads=tuple(found for found in workloads if found is not None),
         policy=policy,
     )
 
 
-def node(backend: str, info: NodeInfo) -> Node:
-    return Node(
-        name=info.name,
-        backend=backend,
-        capacity=Resources(info.cpus, info.memory_bytes, info.gpus),
-        accelerator=info.accelerator,
-        labels=info.labels,
-        is_schedulable=info.is_alive,
+def nodes_of(
+    told: Mapping[str, Iterable[NodeInfo]], abandoned: Iterable[tuple[Job, Attempt]]
+) -> Iterator[Node]:
+    """Machines by backend, less what may still run there of Attempts that were given up."""
+    taken: dict[tuple[str, str], Resources] = {}
+    for job, attempt in abandoned:
+        for part in attempt.placement:
+            place = (part.backend, part.node)
+            taken[place] = _plus(taken.get(place, Resources()), job.demand, part.workers)
+    for backend, infos in sorted(told.items()):
+        for info in infos:
+            yield Node(
+                name=info.name,
+                backend=backend,
+                capacity=Resources(info.cpus, info.memory_bytes, info.gpus),
+                foreign=taken.get((backend, info.name), Resources()),
+                accelerator=info.accelerator,
+                labels=info.labels,
+                is_schedulable=info.is_alive,
+            )
+
+
+def _plus(taken: Resources, demand: Demand, workers: int) -> Resources:
+    return Resources(
+        taken.cpus + workers * demand.cpus_per_worker,
+        taken.memory_bytes + workers * demand.memory_bytes_per_worker,
+        taken.gpus + workers * demand.gpus_per_worker,
     )
 
 

@@ -128,7 +128,7 @@ def tell(outcome: Outcome, request: Request, plan: Plan | None, *, as_json: bool
         _tell_interruption(outcome, request)
         return INTERRUPTED
     if not as_json:
-        asked = plan.spec.spec.evaluation.metrics if plan is not None else None
+        asked = plan.spec.spec.evaluation.shown_metrics if plan is not None else ()
         _tell_success(outcome, asked or DEFAULT_METRICS, request)
     return SUCCEEDED
 

@@ -16,9 +16,10 @@ from rich.text import Text
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.preview import class_counts_text
 from orchestrator.interfaces.cli.tables import labelled, plain_table
+from orchestrator.specs import CustomTask
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.records import MemoryPlan, Plan
+    from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan
 
 _PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "process")
 _TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "publish")
@@ -26,13 +27,15 @@ _TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "publish")
 
 def plan_views(plan: Plan) -> Iterator[RenderableType]:
     """Everything about a plan in the order it is printed; the verdict comes last."""
-    yield labelled(_subject(plan))
-    yield Text()
-    yield _beside(_worker_table(plan.memory), _stages_table(plan.memory))
-    yield Text()
-    yield labelled(_costs(plan))
-    yield Text()
-    yield _splits_table(plan)
+    found = plan.estimates
+    yield labelled(_subject(plan, found))
+    if found is not None:
+        yield Text()
+        yield _beside(_worker_table(found.memory), _stages_table(found.memory))
+        yield Text()
+        yield labelled(_costs(plan, found))
+        yield Text()
+        yield _splits_table(plan)
     if plan.choices:
         yield Text()
         yield Text("Chosen by the plan", style="dim")
@@ -47,8 +50,8 @@ def plan_views(plan: Plan) -> Iterator[RenderableType]:
 def verdict_views(plan: Plan) -> Iterator[RenderableType]:
     """The verdict, and for a refusal each reason with the change that would make it fit."""
     if plan.fits:
-        time = figures.duration(plan.time.total_seconds)
-        yield Text.assemble(("fits", "bold green"), f": about {time}")
+        about = f": about {figures.duration(plan.time.total_seconds)}" if plan.time else ""
+        yield Text.assemble(("fits", "bold green"), about)
         return
     yield Text.assemble(("refused", "bold red"), ": it would not work like this")
     for reason in plan.reasons:
@@ -58,27 +61,34 @@ def verdict_views(plan: Plan) -> Iterator[RenderableType]:
         yield Padding(change, (0, 0, 0, 4), expand=False)
 
 
-def _subject(plan: Plan) -> Iterator[tuple[str, str]]:
+def _subject(plan: Plan, found: Estimates | None) -> Iterator[tuple[str, str]]:
     spec = plan.spec.spec
     yield "Job", plan.spec.metadata.name
-    yield "Base", spec.model.base + (f" at {spec.model.revision}" if spec.model.revision else "")
-    trained = figures.count(plan.trainable_parameters)
-    total = figures.count(plan.total_parameters)
-    share = "all" if plan.trainable_parameters == plan.total_parameters else trained
-    domains = ", ".join(spec.data.train_on or ())
-    yield "Trains", f"{share} of {total} parameters ({spec.method.type}) on {domains}"
+    if (model := spec.model) is not None:
+        yield "Base", model.base + (f" at {model.revision}" if model.revision else "")
+    if plan.identity.code is not None:
+        yield "Code", f"{spec.runtime.code}, sha256 {plan.identity.code[:12]}"
     resources = spec.resources
     each = f"{resources.cpus_per_worker} CPU" + (
         f" and {resources.gpus_per_worker} GPU" if resources.gpus_per_worker else ""
     )
+    if found is None:
+        yield "Runs", spec.task.entrypoint if isinstance(spec.task, CustomTask) else spec.task.type
+        yield "On", f"{resources.workers} × {each}"
+        return
+    trained = figures.count(found.trainable_parameters)
+    total = figures.count(found.total_parameters)
+    share = "all" if found.trainable_parameters == found.total_parameters else trained
+    domains = ", ".join(spec.data.train_on or ())
+    yield "Trains", f"{share} of {total} parameters ({spec.method.type}) on {domains}"
     engine = spec.engine
     how = f"DeepSpeed ZeRO-{engine.zero_stage}" if engine.strategy == "deepspeed" else "DDP"
     offload = f", offloads {engine.offload}" if engine.offload not in (None, "none") else ""
     yield "On", f"{resources.workers} × {each}, {how}, {spec.training.precision}{offload}"
 
 
-def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
-    steps, time, disk, saved = plan.steps, plan.time, plan.disk, plan.checkpoint
+def _costs(plan: Plan, found: Estimates) -> Iterator[tuple[str, str]]:
+    steps, time, disk, saved = found.steps, found.time, found.disk, found.checkpoint
     spec = plan.spec.spec
     yield (
         "Steps",
@@ -112,7 +122,7 @@ def _costs(plan: Plan) -> Iterator[tuple[str, str]]:
         f"{figures.size(disk.needed_bytes)} of {figures.size(disk.free_bytes)} free here; "
         f"{kept}{where}, scratch {figures.size(disk.scratch_bytes)}",
     )
-    yield "Memory", _memory_text(plan.memory)
+    yield "Memory", _memory_text(found.memory)
 
 
 def _memory_text(memory: MemoryPlan) -> str:

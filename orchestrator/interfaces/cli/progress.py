@@ -94,7 +94,7 @@ class RunProgress:
 
     def planned(self, plan: Plan) -> None:
         self.name = plan.spec.metadata.name
-        self.max_steps = plan.steps.total
+        self.max_steps = plan.steps.total if plan.steps is not None else None
         self.selection_metric = plan.spec.spec.selection.metric
         if self.current is not None:
             self.current.message = plan_summary(plan)
@@ -183,9 +183,12 @@ class RunProgress:
 
 def plan_summary(plan: Plan) -> str:
     """What a run says of its plan in one line."""
-    parameters = figures.count(plan.trainable_parameters)
-    time = figures.duration(plan.time.total_seconds)
-    return f"{parameters} parameters, {plan.steps.total:,} steps, about {time}"
+    found = plan.estimates
+    if found is None:
+        return f"a script on {plan.spec.spec.resources.workers} workers"
+    parameters = figures.count(found.trainable_parameters)
+    time = figures.duration(found.time.total_seconds)
+    return f"{parameters} parameters, {found.steps.total:,} steps, about {time}"
 
 
 def _newest(known: int | None, told: int | None) -> int | None:

@@ -50,6 +50,8 @@ def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
     from orchestrator.storage.objectstore import open_store
 
     body = loaded.spec.spec
+    if body.model is None:
+        return None
     store = open_store(body.output.store or settings.store)
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     try:

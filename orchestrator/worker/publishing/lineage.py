@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
 from orchestrator import __version__
+from orchestrator.inspect.code import Code
 from orchestrator.records import Launch, Phase
 
 PACKAGES = (
@@ -33,8 +35,18 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
+def code_entry(code: Code | None) -> dict[str, Any] | None:
+    """The user's code by digest and files; what its secrets are is known by name alone."""
+    if code is None:
+        return None
+    return {"sha256": code.sha256, "files": [asdict(file) for file in code.listed()]}
+
+
 def lineage(
-    launch: Launch, seconds: dict[Phase, float], attempts: list[dict[str, Any]]
+    launch: Launch,
+    seconds: dict[Phase, float],
+    attempts: list[dict[str, Any]],
+    code: Code | None = None,
 ) -> dict[str, Any]:
     """The contents of `lineage.json`.
 
@@ -42,17 +54,18 @@ def lineage(
         launch: The Attempt that publishes.
         seconds: Its phases.
         attempts: One entry an Attempt of the job, oldest first, with what it resumed from.
+        code: The user's, where there is any.
     """
+    model = launch.spec.spec.model
     return {
         "format": 1,
         "job": launch.job,
         "run": launch.identity.run,
         "recipe": launch.identity.recipe,
-        "base": {
-            "name": launch.spec.spec.model.base,
-            "revision": launch.spec.spec.model.revision,
-            "digest": launch.identity.base,
-        },
+        "base": {"name": model.base, "revision": model.revision, "digest": launch.identity.base}
+        if model is not None
+        else None,
+        "code": code_entry(code),
         "data": launch.identity.data,
         "spec": {
             "written": launch.written,

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
-from orchestrator.control.backends.base import Observation
 from orchestrator.control.controller.decisions import (
     Act,
     Ending,
@@ -11,6 +9,8 @@ from orchestrator.control.controller.decisions import (
     conclude,
     decide,
 )
+
+from orchestrator.control.backends.base import Observation
 from orchestrator.records import JobState, Outcome, Phase, Reason
 from tests.control.builders import JOB, KILLED, PENDING, RUNNING, STOPPED, SUCCEEDED, UNKNOWN
 

@@ -1,0 +1,319 @@
+"""What must hold in every history, told by rules of their own: nothing here asks the controller.
+
+Checked whenever something is launched, formed, stopped or written; and once everything is quiet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from orchestrator.control.backends.base import AttemptHandle
+from orchestrator.records import (
+    TRANSITIONS,
+    AttemptState,
+    Event,
+    Goal,
+    Job,
+    JobState,
+    Reason,
+)
+from orchestrator.storage.registry import ModelRegistry
+
+if TYPE_CHECKING:
+    from tests.control.simulation.gang import Gang
+    from tests.control.simulation.process import Process
+    from tests.control.simulation.world import World
+
+S = JobState
+HOLDING = (S.STARTING, S.RUNNING, S.STOPPING)
+SWEPT_WITHIN_SECONDS = 60.0
+"""A gang that was given up while its cluster was away is stopped so soon after it is back."""
+
+CAUSES: dict[Reason, set[str]] = {
+    Reason.WORKER_LOST: {"kill", "node", "restarted", "fall", "memory"},
+    Reason.NODE_LOST: {"kill", "node", "restarted", "fall", "lost", "silent"},
+    Reason.OUT_OF_MEMORY: {"memory", str(Reason.OUT_OF_MEMORY)},
+    Reason.NO_OUTCOME: {"silent"},
+    Reason.LAUNCH_FAILED: {"refused"},
+    Reason.STORE_UNAVAILABLE: {"store"},
+    Reason.USER_ERROR: {str(Reason.USER_ERROR)},
+    Reason.DIVERGED: {str(Reason.DIVERGED)},
+    Reason.HANG: {"hang"},
+}
+"""What must have happened to an Attempt for it to fail so."""
+
+
+class BrokenPromise(AssertionError):
+    """A promise did not hold."""
+
+
+class Promises:
+    """Watches one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._states: dict[str, JobState] = {}
+        self._newest_event = world.rows.events.newest_id()
+        self._resumable: dict[str, int] = {}  # job -> newest step committed by an ended Attempt
+        self._refused: set[AttemptHandle] = set()
+        self.models: dict[str, set[str]] = {}
+
+    # Things that happen to gangs.
+
+    def refused(self, handle: AttemptHandle) -> None:
+        self._refused.add(handle)
+
+    def launched(self, gang: Gang) -> None:
+        """A gang is placed whole, where there is room for it."""
+        request = gang.request
+        placed = sum(part.workers for part in request.placement)
+        self._hold(placed == request.workers, f"{gang}: {placed} of {request.workers} placed")
+        self._hold(
+            all(part.backend == gang.cluster.name for part in request.placement),
+            f"{gang}: placed over several backends",
+        )
+        for machine in gang.cluster.machines:
+            used = gang.cluster.held()[machine.name]
+            self._hold(used <= machine.cpus, f"{machine.name}: {used} cores of {machine.cpus}")
+        self._check_quota()
+
+    def formed(self, gang: Gang) -> None:
+        """Ranks are there: no other gang of the job may have any."""
+        self._check_doubles(gang)
+        attempts = self._world.rows.attempts.list(gang.request.job)
+        states = {attempt.number: attempt.state for attempt in attempts}
+        state = states.get(gang.request.attempt)
+        self._hold(state is not AttemptState.ENDED, f"{gang}: began after it had ended")
+
+    def resumed(self, gang: Gang) -> None:
+        newest = self._resumable.get(gang.request.job, 0)
+        self._hold(gang.step >= newest, f"{gang}: began at {gang.step}, {newest} was committed")
+
+    def committed(self, gang: Gang) -> None:
+        pass
+
+    def published(self, gang: Gang, ref: str) -> None:
+        self.models.setdefault(gang.request.job, set()).add(ref)
+
+    def stopped(self, gang: Gang) -> None:
+        """Nobody ends a gang without a reason that is true."""
+        found = self._world.rows.jobs.get(gang.request.job)
+        self._hold(found is not None, f"{gang}: stopped, and its job is gone")
+        assert found is not None
+        if found.attempt != gang.request.attempt or found.state not in HOLDING:
+            self._hold(
+                self._was_given_up(gang), f"{gang}: stopped, though it was not given up: {found}"
+            )
+            return
+        asked = self._world.users.asked.get(found.id, set())
+        right = {
+            Goal.CANCEL: Goal.CANCEL in asked,
+            Goal.SUSPEND: Goal.SUSPEND in asked,
+            Goal.FAIL: (found.active_seconds or found.pre_running_seconds) is not None,
+            Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED or gang.is_hanging,
+            None: False,
+        }
+        self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
+
+    # Things that are written.
+
+    def written(self) -> None:
+        """Every change of state is one the table has, with its event."""
+        events = self._world.rows.events.list(after_id=self._newest_event)
+        for event in events:
+            assert event.id is not None
+            self._newest_event = event.id
+            self._told(event)
+
+    def look(self, process: Process) -> None:
+        """After a cycle."""
+
+    def _told(self, event: Event) -> None:
+        world = self._world
+        before = self._states.get(event.job)
+        self._states[event.job] = event.state
+        message = event.message.partition("\n")[0]
+        world.say(
+            f"  {world.name(event.job)}/a{event.attempt or 0} {event.kind}: "
+            f"{before} -> {event.state} ({event.reason}) {message}"
+        )
+        if before is None:
+            self._hold(event.state is S.QUEUED, f"{event}: begins elsewhere")
+            return
+        if event.state is not before:
+            self._hold(event.state in TRANSITIONS[before], f"{event}: {before} -> {event.state}")
+        if before in HOLDING and event.state not in HOLDING:
+            self._ended(event)
+
+    def _ended(self, event: Event) -> None:
+        """An Attempt is over only when its gang is, or when nobody can reach it for long."""
+        world = self._world
+        for gang in self._gangs(event.job):
+            if gang.request.attempt != event.attempt:
+                continue
+            newest = self._resumable.get(event.job, 0)
+            if gang.checkpoint_step and gang.is_over:
+                self._resumable[event.job] = max(newest, gang.checkpoint_step)
+            away = gang.cluster.away_since
+            is_lost = (
+                away is not None and world.time.now - away >= world.policy.unreachable_seconds - 30
+            )
+            if is_lost:
+                gang.causes.add("lost")
+            self._hold(
+                gang.is_over or is_lost or not gang.has_ranks,
+                f"{gang}: it is alive, and taken for {event.state} ({event.reason})",
+            )
+        job = world.rows.jobs.get(event.job)
+        self._hold(job is not None and job.state is event.state, f"{event}: the row says else")
+
+    # At the end.
+
+    def are_settled(self) -> bool:
+        """Whether nothing is left to do."""
+        if any(True for cluster in self._world.clusters for _ in cluster.running()):
+            return False
+        return all(
+            job.state is S.SUSPENDED or self._waits_for_people(job)
+            for job, _ in self._world.rows.jobs.live()
+        )
+
+    def look_back(self) -> None:
+        """When faults have stopped, every job reaches its right end and nothing is left."""
+        world = self._world
+        for cluster in world.clusters:
+            left = [str(gang) for gang in cluster.running()]
+            self._hold(not left, f"{cluster.name}: left running: {left}")
+        for id in world.users.natures:
+            job = world.rows.jobs.get(id)
+            if job is None:
+                self._hold(self._may_be_deleted(id), f"{world.name(id)} is lost")
+                continue
+            self._hold(self._states[id] is job.state, f"{world.name(id)}: a change without event")
+            self._check_attempts(job)
+            self._check_end(job)
+
+    # Below: the rules one by one.
+
+    def _hold(self, is_held: bool, what: str) -> None:
+        if not is_held:
+            self._world.say(f"BROKEN: {what}")
+            raise BrokenPromise(what)
+
+    def _gangs(self, job: str) -> list[Gang]:
+        return [g for c in self._world.clusters for g in c.all if g.request.job == job]
+
+    def _check_doubles(self, gang: Gang) -> None:
+        now = self._world.time.now
+        for other in self._gangs(gang.request.job):
+            if other is gang or other.is_over or not other.has_ranks:
+                continue
+            cluster = other.cluster
+            is_out_of_reach = (
+                cluster.away_since is not None or now < cluster.back_at + SWEPT_WITHIN_SECONDS
+            )
+            self._hold(is_out_of_reach, f"{gang} runs beside {other}")
+
+    def _check_quota(self) -> None:
+        held: Counter[str] = Counter()
+        for job, attempt in self._world.rows.jobs.live():
+            for gang in self._gangs(job.id):
+                is_current = attempt is not None and attempt.number == gang.request.attempt
+                if not gang.is_over and is_current:
+                    held[job.queue] += gang.request.workers * gang.request.cpus_per_worker
+        for queue in self._world.rows.queues.list():
+            quota = queue.quota.get("cpu")
+            used = held[queue.name]
+            self._hold(quota is None or used <= quota, f"{queue.name}: {used} cores of {quota}")
+
+    def _was_given_up(self, gang: Gang) -> bool:
+        attempts = self._world.rows.attempts.list(gang.request.job)
+        return any(
+            a.number == gang.request.attempt
+            and a.state in (AttemptState.ENDED, AttemptState.ABANDONED)
+            for a in attempts
+        )
+
+    def _waits_for_people(self, job: Job) -> bool:
+        """It is queued, and nothing but a person can help: it never fits, or waits for such."""
+        if job.state is not S.QUEUED or not job.waits:
+            return False
+        kinds = {str(wait.reason) for wait in job.waits}
+        if kinds & {"NeverFits"} or (kinds == {"Quota"} and self._exceeds_quota(job)):
+            return True
+        return kinds == {"Dependency"} and all(
+            parent is None or parent.state is S.SUSPENDED or self._waits_for_people(parent)
+            for parent in (self._world.rows.jobs.get(name) for name in job.after)
+        )
+
+    def _exceeds_quota(self, job: Job) -> bool:
+        queue = self._world.rows.queues.get(job.queue)
+        assert queue is not None
+        needed = job.demand.workers * job.demand.cpus_per_worker
+        return needed > queue.quota.get("cpu", needed)
+
+    def _may_be_deleted(self, id: str) -> bool:
+        return self._states.get(id) in (S.SUCCEEDED, S.FAILED, S.CANCELLED)
+
+    def _check_attempts(self, job: Job) -> None:
+        name = self._world.name(job.id)
+        attempts = self._world.rows.attempts.list(job.id)
+        numbers = [attempt.number for attempt in attempts]
+        self._hold(numbers == list(range(1, job.attempt + 1)), f"{name}: attempts {numbers}")
+        gangs = {gang.request.attempt: gang for gang in self._gangs(job.id)}
+        for attempt in attempts:
+            outcome = attempt.outcome
+            self._hold(attempt.state is AttemptState.ENDED, f"{name}: {attempt} at the end")
+            if outcome is None or outcome.state is not S.FAILED:
+                continue
+            causes = set(gangs[attempt.number].causes) if attempt.number in gangs else set()
+            if AttemptHandle(job.id, attempt.number) in self._refused:
+                causes.add("refused")
+            if outcome.reason is Reason.STORE_UNAVAILABLE:
+                causes.add("store")
+            known = CAUSES.get(outcome.reason, set())
+            self._hold(bool(causes & known), f"{name}: {outcome} without a cause: {causes}")
+
+    def _check_end(self, job: Job) -> None:
+        name, goals = self._world.name(job.id), self._world.users.asked.get(job.id, set())
+        versions = [
+            version
+            for version in ModelRegistry(self._world.open_store()).versions(job.name)
+            if version.run == job.id
+        ]
+        self._hold(len(versions) <= 1, f"{name}: published {versions}")
+        nature = self._world.users.natures[job.id]
+        if job.state is S.SUCCEEDED:
+            self._hold(
+                [job.model] == [version.ref for version in versions],
+                f"{name}: succeeded with {job.model}, published {versions}",
+            )
+            self._hold(nature.end is Reason.COMPLETED, f"{name}: succeeded against its nature")
+        elif job.state is S.FAILED:
+            self._check_failure(job)
+        elif job.state is S.CANCELLED:
+            self._hold(Goal.CANCEL in goals, f"{name}: cancelled by nobody")
+        elif job.state is S.SUSPENDED:
+            self._hold(Goal.SUSPEND in goals, f"{name}: suspended by nobody")
+        else:
+            waits = [(wait.reason, wait.message) for wait in job.waits]
+            self._hold(self._waits_for_people(job), f"{name}: left {job.state}, {waits}")
+
+    def _check_failure(self, job: Job) -> None:
+        name = self._world.name(job.id)
+        retries = self._world.policy.rules.get(job.reason)
+        if job.reason is Reason.DEPENDENCY_FAILED:
+            parents = [self._world.rows.jobs.get(parent) for parent in job.after]
+            lost = [p for p in parents if p is None or p.state is not S.SUCCEEDED]
+            self._hold(bool(lost), f"{name}: {job.message}")
+        elif job.reason is Reason.DEADLINE_EXCEEDED:
+            limit = job.active_seconds or job.pre_running_seconds
+            self._hold(limit is not None, f"{name}: {job.message}")
+        else:
+            assert retries is not None, f"{name}: {job.reason}"
+            failed = job.failures.get(job.reason, 0)
+            nature = self._world.users.natures[job.id]
+            has_no_rung = job.reason is Reason.OUT_OF_MEMORY and nature.micro_limit == 0
+            is_rightful = failed == (retries.retries or 0) + 1 or has_no_rung
+            self._hold(is_rightful, f"{name}: {job.message}, {job.failures}")
