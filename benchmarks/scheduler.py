@@ -2,9 +2,9 @@
 
 A cluster lives through minutes of arrivals, ends, saves and preemptions under the scheduler's own
 decisions, so that it is as full and its queues as mixed as they would be: gangs of 1 to 64 workers
-with and without GPUs, of three kinds, no two with the same memory, some without an estimate, of four
-priorities and five teams. Timed are cycles once it has filled up, at the full size and at a tenth of
-it (the baseline); building the snapshot is not the scheduler's and is left out. Printed:
+with and without GPUs, of three kinds, no two with the same memory, some without an estimate, of
+four priorities and five teams. Timed are cycles once it has filled up, at full size and at a tenth
+of it (the baseline); building the snapshot is not the scheduler's and is left out. Printed:
 
 - milliseconds of a cycle, median and slowest, by size, and of the first one on an empty cluster;
   the goal is 200 at 100 queues, 1,000 nodes and 10,000 waiting jobs;

@@ -173,8 +173,8 @@ def _hang(view: View, now: float, policy: Policy) -> Move | None:
         return None
     assert attempt.progressed_at is not None
     asked_at, limit = attempt.directive_at, _hang_seconds(view.job, policy)
-    is_asked = attempt.directive == Action.DUMP_STACKS and asked_at is not None
-    if not is_asked or asked_at < attempt.progressed_at:
+    is_asked = attempt.directive == Action.DUMP_STACKS
+    if not is_asked or asked_at is None or asked_at < attempt.progressed_at:
         message = f"no progress for {limit:.0f} s; asking all ranks for their stacks"
         asked = {"directive": Action.DUMP_STACKS, "directive_at": now}
         return Move(Reason.HANG, message, kind="StacksRequested", attempt=asked)
@@ -257,7 +257,8 @@ def _is_over(view: View) -> bool:
     is_absent = known.seen is not None and known.seen.status is AttemptStatus.ABSENT
     if attempt.state is not AttemptState.CREATED:
         return is_absent
-    is_untouched = known.token is not None and not known.is_launched and not known.in_doubt
+    is_untouched = known.token is not None and known.seen is None
+    is_untouched = is_untouched and not known.is_launched and not known.in_doubt
     return view.job.state is JobState.STOPPING and (is_untouched or is_absent)
 
 

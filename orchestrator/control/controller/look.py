@@ -125,22 +125,9 @@ def look(
     fetch = partial(local_copy, cache_dir=settings.cache_dir, retry_seconds=PATIENCE_SECONDS)
     default_store = vantage.default_store or settings.store
     # 1. The spec and its data.
-    try:
-        validated = validate_all(
-            source,
-            sets,
-            fetch=fetch,
-            relocate=vantage.relocate,
-            allow_code=allows_code(settings, vantage),
-        )
-    except InvalidInput as error:
-        more = _base_problems(load_document(source, sets=sets), settings, vantage)
-        raise InvalidInput([*error.problems, *more]) from None
+    validated = _validated(source, sets, settings, fetch, vantage)
     loaded, data = validated.loaded, validated.data
     assert data is not None, "the data were to be read"
-    named = loaded.spec.spec.runtime.secrets
-    if unknown := list(Secrets.of(settings).problems(named, vantage.team)):
-        raise InvalidInput([loaded.positions.located(problem) for problem in unknown])
     # 2. The store.
     store = _store(loaded, default_store, PATIENCE_SECONDS)
     if probe_store:
@@ -165,6 +152,28 @@ def look(
         code_sha256=validated.code.sha256 if validated.code is not None else None,
     )
     return Looked(loaded, found.base, inputs, make_plan(inputs), validated.code)
+
+
+def _validated(
+    source: Path | str, sets: Sequence[str], settings: Settings, fetch: Fetch, vantage: Vantage
+) -> Validated:
+    """The spec with its data; raises InvalidInput with all that is wrong, the base included."""
+    try:
+        validated = validate_all(
+            source,
+            sets,
+            fetch=fetch,
+            relocate=vantage.relocate,
+            allow_code=allows_code(settings, vantage),
+        )
+    except InvalidInput as error:
+        more = _base_problems(load_document(source, sets=sets), settings, vantage)
+        raise InvalidInput([*error.problems, *more]) from None
+    loaded = validated.loaded
+    named = loaded.spec.spec.runtime.secrets
+    if unknown := list(Secrets.of(settings).problems(named, vantage.team)):
+        raise InvalidInput([loaded.positions.located(problem) for problem in unknown])
+    return validated
 
 
 def allows_code(settings: Settings, vantage: Vantage) -> bool:

@@ -65,11 +65,22 @@ def _front_matter(launch: Launch, metrics: Figures) -> str:
     front = {
         "library_name": "transformers",
         "pipeline_tag": spec.task.type,
-        "base_model": spec.model.base,
+        "base_model": _base(launch),
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
     return "---\n" + yaml.safe_dump(front, sort_keys=False).strip() + "\n---"
+
+
+def _base(launch: Launch) -> str:
+    model = launch.spec.spec.model
+    assert model is not None, "a task with a model card has a base"
+    return model.base
+
+
+def _labels(launch: Launch) -> tuple[str, ...]:
+    task = launch.spec.spec.task
+    return (task.labels or ()) if isinstance(task, TextClassification) else ()
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -82,8 +93,8 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
         f"validation split ({selection.value:.4f})"
     )
     return (
-        f"{spec.task.type} into {', '.join(spec.task.labels or ())}; "
-        f"{describe_method(spec.method)} of `{spec.model.base}` "
+        f"{spec.task.type} into {', '.join(_labels(launch))}; "
+        f"{describe_method(spec.method)} of `{_base(launch)}` "
         f"on {', '.join(spec.data.train_on)}. These are {chosen}."
     )
 
@@ -153,3 +164,6 @@ def _limits(launch: Launch, metrics: Figures) -> str:
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+from orchestrator.specs.task import TextClassification

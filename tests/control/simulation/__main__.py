@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import threading
 import time
@@ -16,7 +15,6 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--histories", type=int, default=1, help="how many, from that seed on")
     arguments = parser.parse_args()
-    logging.disable(logging.CRITICAL)
     failed: list[int] = []
 
     # Not on the main thread: there the store waits on threads, so that Ctrl-C is heard.
@@ -25,7 +23,7 @@ def main() -> int:
             world = history(seed)
             try:
                 world.live()
-            except Exception as error:
+            except (Exception, BrokenPromise) as error:
                 failed.append(seed)
                 print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
                 if arguments.histories == 1:

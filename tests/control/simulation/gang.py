@@ -71,6 +71,7 @@ class Gang:
         self.causes: set[str] = set()  # of an end that is not success
         self.has_ranks = False
         self.is_hanging = False
+        self.is_stuck = False  # it waits for the store: that is no progress either
         self.has_stacks = False
         self.is_told_to_stop = False
         self.accepted_at = world.time.now
@@ -205,7 +206,9 @@ class Gang:
         def attempt() -> None:
             try:
                 step()
+                self.is_stuck = False
             except StoreUnavailable:
+                self.is_stuck = True
                 self._after(STORE_AGAIN_SECONDS, attempt)
 
         self._after(seconds, attempt)

@@ -22,7 +22,6 @@ from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.values import Act, Concluded
 from orchestrator.errors import BackendUnavailable, DatabaseUnavailable, LaunchFailed
 from tests.control.simulation.cluster import Cluster
-from tests.control.simulation.promises import BrokenPromise
 from tests.control.simulation.store import open_simulated
 
 if TYPE_CHECKING:
@@ -192,8 +191,6 @@ class SlowEffects:
     def _carry_out(self, key: Key, work: Callable[[], object]) -> None:
         try:
             result: object = work()
-        except BrokenPromise:
-            raise
         except Exception as error:  # noqa: BLE001 (as on a thread)
             result = error
         world = self._process.world

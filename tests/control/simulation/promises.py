@@ -44,8 +44,8 @@ CAUSES: dict[Reason, set[str]] = {
 """What must have happened to an Attempt for it to fail so."""
 
 
-class BrokenPromise(AssertionError):
-    """A promise did not hold."""
+class BrokenPromise(BaseException):
+    """A promise did not hold. No handler of what is tested may swallow it."""
 
 
 class Promises:
@@ -111,7 +111,8 @@ class Promises:
             Goal.CANCEL: Goal.CANCEL in asked,
             Goal.SUSPEND: Goal.SUSPEND in asked,
             Goal.FAIL: (found.active_seconds or found.pre_running_seconds) is not None,
-            Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED or gang.is_hanging,
+            Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED
+            or (gang.is_hanging or gang.is_stuck),
             None: False,
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from random import Random
 
@@ -19,7 +22,7 @@ from orchestrator.storage.objectstore import ObjectStore
 from tests.control.simulation.cluster import Cluster, Machine
 from tests.control.simulation.faults import Storm, weather
 from tests.control.simulation.process import Process
-from tests.control.simulation.promises import Promises
+from tests.control.simulation.promises import BrokenPromise, Promises
 from tests.control.simulation.store import away, open_simulated
 from tests.control.simulation.timeline import Timeline
 from tests.control.simulation.users import Users
@@ -61,6 +64,11 @@ class World:
 
     def live(self) -> None:
         """From the first submission to the end of the last job; raises BrokenPromise."""
+        with self._complaints():
+            self._live()
+        self.promises.look_back()
+
+    def _live(self) -> None:
         self.say(f"seed {self.seed}: {self.weather}")
         self._set_up_queues()
         self.users.arrive(self.chance.randint(1, 7), self.weather.calm_at)
@@ -69,7 +77,19 @@ class World:
         Storm(self)
         self.time.run(self.weather.calm_at + Storm.EVERY_SECONDS)
         self.time.run(SETTLES_WITHIN_SECONDS, self.promises.are_settled)
-        self.promises.look_back()
+
+    @contextmanager
+    def _complaints(self) -> Iterator[None]:
+        """A defect that the controller outlives and logs is one all the same."""
+        logger = logging.getLogger("orchestrator")
+        handler = _Complaints()
+        logger.addHandler(handler)
+        propagates, logger.propagate = logger.propagate, False
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.propagate = propagates
 
     def say(self, text: str) -> None:
         self.trace.append((self.time.elapsed, text))
@@ -145,6 +165,15 @@ class World:
         quota = self.chance.choice(({}, {"cpu": 8.0}, {"cpu": 4.0}))
         self.rows.queues.put(Queue(name="default", quota=quota))
         self.rows.queues.put(Queue(name="small", quota={"cpu": 6.0}))
+
+
+class _Complaints(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        raise BrokenPromise(f"{record.getMessage()}: {error!r}") from error
 
 
 class _Time:

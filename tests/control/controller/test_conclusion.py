@@ -1,58 +1,13 @@
 from __future__ import annotations
 
 import pytest
-from orchestrator.control.controller.decisions import (
-    Act,
-    Ending,
-    Remains,
-    Snapshot,
-    conclude,
-    decide,
-)
 
 from orchestrator.control.backends.base import Observation
-from orchestrator.records import JobState, Outcome, Phase, Reason
-from tests.control.builders import JOB, KILLED, PENDING, RUNNING, STOPPED, SUCCEEDED, UNKNOWN
+from orchestrator.control.controller.conclusion import Ending, Remains, conclude
+from orchestrator.records import JobState, Outcome, Reason
+from tests.control.builders import JOB, KILLED, STOPPED, SUCCEEDED
 
-STARTING, RUN, STOPPING = JobState.STARTING, JobState.RUNNING, JobState.STOPPING
-
-
-@pytest.mark.parametrize(
-    ("state", "seen", "phase", "stop", "asked", "act"),
-    [
-        # Nobody wants it to stop.
-        (STARTING, PENDING, None, 0, None, Act.WAIT),
-        (STARTING, RUNNING, None, 0, None, Act.BEGIN),
-        (STARTING, UNKNOWN, Phase.LOAD, 0, None, Act.BEGIN),  # a Report came through
-        (RUN, RUNNING, Phase.TRAIN, 0, None, Act.WAIT),
-        (RUN, UNKNOWN, Phase.TRAIN, 0, None, Act.WAIT),  # a failed look decides nothing
-        (RUN, SUCCEEDED, Phase.PUBLISH, 0, None, Act.CONCLUDE),
-        (RUN, KILLED, Phase.TRAIN, 0, None, Act.CONCLUDE),
-        # Asked once.
-        (STARTING, PENDING, None, 1, None, Act.STOP),
-        (RUN, RUNNING, Phase.LOAD, 1, None, Act.STOP),
-        (RUN, RUNNING, Phase.EVALUATE_BEFORE, 1, None, Act.STOP),
-        (RUN, RUNNING, Phase.TRAIN, 1, None, Act.ASK_TO_SAVE),
-        (STOPPING, RUNNING, Phase.TRAIN, 1, Act.ASK_TO_SAVE, Act.WAIT),
-        (STOPPING, RUNNING, Phase.EVALUATE, 1, Act.ASK_TO_SAVE, Act.STOP),  # it had just finished
-        (STOPPING, RUNNING, Phase.EVALUATE, 1, Act.STOP, Act.WAIT),
-        (RUN, RUNNING, Phase.PUBLISH, 1, None, Act.WAIT),
-        (STOPPING, STOPPED, Phase.TRAIN, 1, Act.STOP, Act.CONCLUDE),
-        # Asked twice.
-        (STOPPING, RUNNING, Phase.TRAIN, 2, Act.ASK_TO_SAVE, Act.ABANDON),
-        (STOPPING, UNKNOWN, None, 2, Act.STOP, Act.ABANDON),
-        (STOPPING, SUCCEEDED, Phase.PUBLISH, 2, None, Act.CONCLUDE),
-    ],
-)
-def test_the_next_act(
-    state: JobState,
-    seen: Observation,
-    phase: Phase | None,
-    stop: int,
-    asked: Act | None,
-    act: Act,
-) -> None:
-    assert decide(Snapshot(state, seen, phase, stop, asked)) is act
+GO_ON = "run the same command again"
 
 
 def outcome(state: JobState, reason: Reason, **fields: object) -> Outcome:
@@ -61,8 +16,8 @@ def outcome(state: JobState, reason: Reason, **fields: object) -> Outcome:
     )
 
 
-def ending(observation: Observation, remains: Remains | None, **fields: object) -> Ending:
-    return Ending(JOB, 3, observation, remains, **fields)  # type: ignore[arg-type]
+def ending(observation: Observation, remains: Remains, **fields: object) -> Ending:
+    return Ending(JOB, 3, observation, remains, GO_ON, **fields)  # type: ignore[arg-type]
 
 
 def test_success_is_the_attempts_own_word_and_a_published_model() -> None:
@@ -119,7 +74,7 @@ def test_a_failure_that_was_told_gains_the_checkpoint() -> None:
 
 def test_an_interrupted_attempt_that_saved_has_the_last_word() -> None:
     told = outcome(JobState.SUSPENDED, Reason.INTERRUPTED, step=33, checkpoint_step=33)
-    assert conclude(ending(SUCCEEDED, Remains(told, checkpoint_step=33), stop_level=1)) == told
+    assert conclude(ending(SUCCEEDED, Remains(told, checkpoint_step=33), is_stopping=True)) == told
 
 
 @pytest.mark.parametrize(
@@ -140,7 +95,7 @@ def test_an_interrupted_attempt_that_saved_has_the_last_word() -> None:
 def test_an_attempt_that_was_stopped_before_it_could_speak(
     step: int | None, message: str, hint: str
 ) -> None:
-    ended = conclude(ending(STOPPED, Remains(checkpoint_step=step), stop_level=1))
+    ended = conclude(ending(STOPPED, Remains(checkpoint_step=step), is_stopping=True))
     assert (ended.state, ended.reason) == (JobState.SUSPENDED, Reason.INTERRUPTED)
     assert (ended.message, ended.hint) == (message, hint)
 
@@ -149,11 +104,3 @@ def test_memory_that_ran_out_is_recognised_in_the_log() -> None:
     log = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
     ended = conclude(ending(KILLED, Remains(), log_tail=log))
     assert ended.reason is Reason.OUT_OF_MEMORY
-
-
-def test_a_store_that_stays_away_hides_the_end_but_loses_nothing() -> None:
-    ended = conclude(ending(SUCCEEDED, None))
-    assert (ended.state, ended.reason) == (JobState.FAILED, Reason.STORE_UNAVAILABLE)
-    assert "when the store is back" in (ended.hint or "")
-    ended = conclude(ending(STOPPED, None, stop_level=2))
-    assert (ended.state, ended.reason) == (JobState.SUSPENDED, Reason.INTERRUPTED)
