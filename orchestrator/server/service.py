@@ -85,18 +85,7 @@ def serving(
             hardware=None if _runs_here(backends) else cluster_hardware(lambda: seen),
         )
         api = ApiServer(create_app(service), host, port)
-        place = Workplace(
-            backends=backends,
-            store=store,
-            documents=rows.jobs.documents,
-            report_url=f"{settings.api_url or api.url}{REPORTS_PATH}",
-            logs=settings.state_dir / "logs",
-            folders=_host_folders(settings, backends),
-            go_on=_go_on,
-            seconds={},
-            secrets=Secrets.of(settings),
-        )
-        means = Means(place, ThreadedEffects(wake.set))
+        means = _means(settings, backends, rows, store, api.url, wake)
         controller = Controller(rows, means, _holder(), wake=wake, nodes=seen)
         stop = threading.Event()
         thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
@@ -104,6 +93,28 @@ def serving(
         thread.start()
         stack.callback(_stop, controller, stop, thread, backends)
         yield Serving(api.url, controller, rows)
+
+
+def _means(
+    settings: Settings,
+    backends: Mapping[str, Backend],
+    rows: Rows,
+    store: Callable[[str], ObjectStore],
+    url: str,
+    wake: threading.Event,
+) -> Means:
+    place = Workplace(
+        backends=backends,
+        store=store,
+        documents=rows.jobs.documents,
+        report_url=f"{settings.api_url or url}{REPORTS_PATH}",
+        logs=settings.state_dir / "logs",
+        folders=_host_folders(settings, backends),
+        go_on=_go_on,
+        seconds={},
+        secrets=Secrets.of(settings),
+    )
+    return Means(place, ThreadedEffects(wake.set))
 
 
 def _stop(

@@ -98,20 +98,26 @@ class RayJobs:
         while self._clock() < deadline:
             if cancelled():
                 raise LaunchFailed(f"the launch of {job} was interrupted")
-            try:
-                if self._find(job) is not None:
-                    return
-                answer = self._http.post("/api/jobs/", json=body)
-            except httpx.HTTPError as error:
-                problem = f"{type(error).__name__}: {error}"
-            else:
-                if answer.is_success:
-                    return
-                problem = told(answer)
-                if answer.is_client_error:  # the request itself is wrong, or the token
-                    raise LaunchFailed(f"Ray did not accept the job {job}: {problem}")
+            found = self._try_to_submit(job, body)
+            if found is None:
+                return
+            problem = found
             self._sleep(_RETRY_SECONDS)
         raise BackendUnavailable(f"Ray did not accept the job {job}: {problem}")
+
+    def _try_to_submit(self, job: str, body: Mapping[str, Any]) -> str | None:
+        """What was in the way; None: the cluster has the job. Raises LaunchFailed if refused."""
+        try:
+            if self._find(job) is not None:
+                return None
+            answer = self._http.post("/api/jobs/", json=body)
+        except httpx.HTTPError as error:
+            return f"{type(error).__name__}: {error}"
+        if answer.is_success:
+            return None
+        if answer.is_client_error:  # the request itself is wrong, or the token
+            raise LaunchFailed(f"Ray did not accept the job {job}: {told(answer)}")
+        return told(answer)
 
     def look(self, job: str) -> Observation:
         """What Ray says of a job: UNKNOWN where it cannot be asked, ABSENT where it knows none."""

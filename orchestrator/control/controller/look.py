@@ -22,7 +22,7 @@ from orchestrator.inspect.data import Fetch, SplitKey, read_tables
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.inspect.tokens import TokenFacts, token_facts
-from orchestrator.inspect.validation import Relocate, validate_all
+from orchestrator.inspect.validation import Relocate, Validated, validate_all
 from orchestrator.settings import Settings
 from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE

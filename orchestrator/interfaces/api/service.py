@@ -80,10 +80,7 @@ class Service:
         """Everything on one database.
 
         Args:
-            database: The rows.
-            settings: The operator's.
-            desk: Where Reports go.
-            logs: The output of ranks.
+            database, settings, desk, logs: The rows, the operator's, Reports, output of ranks.
             host: The address that is bound, where it is not the setting's.
             wake: Called after a user has changed a job.
             nodes: The cluster, for those who look at it.

@@ -11,7 +11,7 @@ from orchestrator.interfaces.cli.options import set_option, spec_argument
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say, style
 
 if TYPE_CHECKING:
-    pass
+    from orchestrator.specs import FineTuneSpec
 
 
 @click.group()
@@ -51,13 +51,11 @@ def preview(
     Tokens are shown after truncation, with the special ones. The figures are of each split that the
     job reads; a split marked * is held out of train by `data.valid_fraction`.
     """
-    from orchestrator.errors import UserError
     from orchestrator.inspect.data import read_tables
     from orchestrator.inspect.tokens import token_facts
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
     from orchestrator.interfaces.cli.remote import fetch_with, settings_for, tokenizer_of
-    from orchestrator.specs import CustomTask
 
     settings = settings_for()
     fetch = fetch_with(settings)
@@ -65,11 +63,7 @@ def preview(
     loaded, facts = validated.loaded, validated.data
     assert facts is not None, "the data were to be read"
     body = loaded.spec.spec
-    if isinstance(body.task, CustomTask):
-        raise UserError(
-            "a custom task's script reads the files itself: nobody else knows its rows",
-            hint=f"{len(facts.digests)} splits are there; `orchestrator validate` checks the spec",
-        )
+    _refuse_custom(body, len(facts.digests))
     chosen = view.chosen_split(body.data, facts, domain, split)
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
     tokenizer = tokenizer_of(loaded, settings)
@@ -92,3 +86,14 @@ def preview(
         say(f"Rows are shown as the files have them: {body.data.transform} changes them later.")
     for warning in facts.warnings:
         say(f"{style('warning:', fg='yellow')} {warning}")
+
+
+def _refuse_custom(body: FineTuneSpec, num_splits: int) -> None:
+    from orchestrator.errors import UserError
+    from orchestrator.specs import CustomTask
+
+    if isinstance(body.task, CustomTask):
+        raise UserError(
+            "a custom task's script reads the files itself: nobody else knows its rows",
+            hint=f"{num_splits} splits are there; `orchestrator validate` checks the spec",
+        )

@@ -9,6 +9,7 @@ import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
 from orchestrator.specs import FreezeMethod, MethodSpec
+from orchestrator.specs.task import TextClassification
 
 Figures = dict[str, dict[str, Any]]
 
@@ -164,6 +165,3 @@ def _limits(launch: Launch, metrics: Figures) -> str:
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-from orchestrator.specs.task import TextClassification

@@ -4,44 +4,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 import time
+from collections.abc import Sequence
 
-from tests.control.simulation.world import World, history
+from tests.control.simulation.world import World, live_through
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0, help="the first one")
     parser.add_argument("--histories", type=int, default=1, help="how many, from that seed on")
-    arguments = parser.parse_args()
-    failed: list[int] = []
-
-    # Not on the main thread: there the store waits on threads, so that Ctrl-C is heard.
-    def work() -> None:
-        for seed in range(arguments.seed, arguments.seed + arguments.histories):
-            world = history(seed)
-            try:
-                world.live()
-            except (Exception, BrokenPromise) as error:
-                failed.append(seed)
-                print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
-                if arguments.histories == 1:
-                    show(world)
-                    raise
-            if arguments.histories == 1 and not failed:
-                show(world)
-
+    asked = parser.parse_args(arguments)
+    num_broken = 0
     started = time.monotonic()
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
+    for seed in range(asked.seed, asked.seed + asked.histories):
+        world, broken = live_through(seed)
+        num_broken += broken is not None
+        if asked.histories == 1:
+            _show(world)
+        if broken is not None:
+            print(f"seed {seed}: {type(broken).__name__}: {broken}", flush=True)
     seconds = time.monotonic() - started
-    print(f"{arguments.histories} histories, {len(failed)} broken, {seconds:.1f} s")
-    return 1 if failed else 0
+    print(f"{asked.histories} histories, {num_broken} broken, {seconds:.1f} s")
+    return 1 if num_broken else 0
 
 
-def show(world: World) -> None:
+def _show(world: World) -> None:
     for elapsed, text in world.trace:
         print(f"{elapsed:9.2f}  {text}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -193,8 +194,26 @@ def _shared_database() -> tuple[Database, _Time]:
     return Database.open("sqlite://", clock=time), time
 
 
-def history(seed: int) -> World:
-    """A world before its history, over an empty database."""
+def live_through(seed: int) -> tuple[World, BaseException | None]:
+    """A world after its history, and what went wrong in it, if anything did."""
+    broken: list[BaseException] = []
+    world = _before_history(seed)
+
+    def live() -> None:
+        try:
+            world.live()
+        except (Exception, BrokenPromise) as error:  # noqa: BLE001 (told with its seed)
+            broken.append(error)
+
+    # Not on the main thread: there the store would wait on threads, to let Ctrl-C through.
+    thread = threading.Thread(target=live)
+    thread.start()
+    thread.join()
+    return world, broken[0] if broken else None
+
+
+def _before_history(seed: int) -> World:
+    """Over an empty database."""
     database, time = _shared_database()
     tables = list(reversed(metadata.sorted_tables))
     database.write(lambda connection: [connection.execute(delete(table)) for table in tables])
