@@ -35,8 +35,10 @@ generate: install  ## Rewrite the generated files
 	mkdir -p docs
 	$(BIN)/orchestrator schema > docs/.spec.schema.json.new
 	mv docs/.spec.schema.json.new docs/spec.schema.json
+	$(BIN)/python -m orchestrator.interfaces.api.document > docs/.openapi.json.new
+	mv docs/.openapi.json.new docs/openapi.json
 
 clean:  ## Remove the environment, caches and build outputs (never models/)
 	rm -rf .venv .install.lock .install.torn build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-		.import_linter_cache docs/.spec.schema.json.new
+		.import_linter_cache docs/.spec.schema.json.new docs/.openapi.json.new
 	find orchestrator tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,7 @@ from orchestrator.interfaces.api.reports import REPORTS_PATH, Desk, reports_rout
 from orchestrator.interfaces.api.routes import ROUTERS
 from orchestrator.interfaces.api.service import Service
 from orchestrator.interfaces.wire import API, PROBLEM_TYPE, ProblemDocument
+from orchestrator.records import Report
 
 __all__ = ["REPORTS_PATH", "create_app", "create_reports_app"]
 
@@ -121,9 +122,10 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     components = document["components"]
     for name in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(name, None)
-    problem = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    components["schemas"].update(problem.pop("$defs", {}))
-    components["schemas"]["ProblemDocument"] = problem
+    for model in (ProblemDocument, Report):  # which no parameter of a route has
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        components["schemas"].update(schema.pop("$defs", {}))
+        components["schemas"][model.__name__] = schema
     attempt = "The token of a live Attempt, which its workers have."
     components["securitySchemes"]["attempt"] = {
         "type": "http",

@@ -40,7 +40,9 @@ def reports_router(desk: Desk) -> APIRouter:
         openapi_extra={
             "requestBody": {
                 "required": True,
-                "content": {"application/json": {"schema": Report.model_json_schema()}},
+                "content": {
+                    "application/json": {"schema": {"$ref": "#/components/schemas/Report"}}
+                },
             },
             "security": [{"attempt": []}],
         },

@@ -80,11 +80,10 @@ class Service:
         """Everything on one database.
 
         Args:
-            database, settings, desk, logs: The rows, the operator's, Reports, output of ranks.
+            database, settings, desk, logs: Rows, the operator's numbers, Reports, output of ranks.
             host: The address that is bound, where it is not the setting's.
             wake: Called after a user has changed a job.
-            nodes: The cluster, for those who look at it.
-            hardware: Of the cluster, for plans; absent: this machine runs the jobs.
+            nodes, hardware: The cluster; without `hardware` this machine runs the jobs.
             clock: Seconds since the epoch.
 
         Raises SettingsError where nobody would be asked who they are and others could ask.
