@@ -63,6 +63,10 @@ class InvalidInput(UserError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+class UserCodeError(UserError):
+    """Code that a user brought along raised, or gave something that cannot be used."""
+
+
 class PlanRefused(UserError):
     """The plan says the job cannot fit or cannot work."""
 

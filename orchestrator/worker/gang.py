@@ -40,6 +40,15 @@ class Gang:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def device(self) -> torch.device:
+        """This rank's GPU, or the CPU."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        # Ray shows each worker its own GPU only; torchrun shows all of them.
+        number = self.local_rank if torch.cuda.device_count() > 1 else 0
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
+
     def from_first(self, value: Any) -> Any:
         """Rank 0's value on every rank; the other ranks' argument is ignored."""
         box = [value]

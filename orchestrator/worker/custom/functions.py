@@ -94,9 +94,7 @@ def _transformed(
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
 
-def _checked(
-    made: Any, roles: Sequence[str], labels: Sequence[str], what: str
-) -> dict[str, str]:
+def _checked(made: Any, roles: Sequence[str], labels: Sequence[str], what: str) -> dict[str, str]:
     """A row as the system works with it; other keys are dropped."""
     if not isinstance(made, Mapping) or not set(roles) <= set(made):
         raise UserCodeError(f"{what}: gave {made!r:.80}, not None or a mapping of {_and(roles)}")

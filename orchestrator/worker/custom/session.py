@@ -255,7 +255,8 @@ def current_session() -> Session:
     """The session of this process; raises UserError outside a custom task."""
     if _current is None:
         raise UserError(
-            "there is no session here", hint="it is for the script of a custom task: task.entrypoint"
+            "there is no session here",
+            hint="it is for the script of a custom task: task.entrypoint",
         )
     return _current
 

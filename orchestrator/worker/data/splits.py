@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
-from orchestrator.inspect.data import read_tables
+from orchestrator.inspect.data import SplitKey, read_tables
 from orchestrator.specs import FineTuneSpec
 from orchestrator.storage.cache import local_copy
 from orchestrator.worker.tasks.base import Encoded, Task
@@ -27,20 +27,25 @@ class Splits:
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
 
 
-def load_splits(
-    spec: FineTuneSpec, task: Task, tokenizer: PreTrainedTokenizerBase, cache: Path
-) -> Splits:
-    """Reads and tokenizes everything the job learns from, decides by or reports on.
+def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
+    """Every row the job learns from, decides by or reports on.
 
     Args:
         spec: A resolved spec: its paths are absolute.
-        task: Encodes the rows.
-        tokenizer: The base's.
         cache: Local folder for copies of what lies in object stores.
     """
-    assert spec.data.train_on is not None, "the plan resolves train_on"
     fetch = partial(local_copy, cache_dir=cache)
-    tables = read_tables(spec, base_dir=Path("/"), fetch=fetch)
+    return read_tables(spec, base_dir=Path("/"), fetch=fetch)
+
+
+def encode_splits(
+    spec: FineTuneSpec,
+    tables: dict[SplitKey, pa.Table],
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+) -> Splits:
+    """Mixes and tokenizes the rows of `load_tables`."""
+    assert spec.data.train_on is not None, "the plan resolves train_on"
     train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
     length = spec.training.max_length
     num_rows: dict[str, dict[str, int]] = {}

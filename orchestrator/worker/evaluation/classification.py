@@ -34,7 +34,7 @@ def classification_metrics(
     accuracy = float((predicted == labels).mean())
     return {
         "num_rows": len(labels),
-        "loss": float(log_loss(labels, _softmax(logits), labels=classes)),
+        "loss": float(log_loss(labels, softmax(logits), labels=classes)),
         "accuracy": accuracy,
         "macro_precision": float(precision.mean()),
         "macro_recall": float(recall.mean()),
@@ -105,7 +105,8 @@ def _macro_f1s(matrices: np.ndarray) -> np.ndarray:
     return means
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of (rows, classes) in float64."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probabilities: np.ndarray = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities

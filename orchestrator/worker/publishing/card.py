@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
-from orchestrator.specs import FreezeMethod, MethodSpec
+from orchestrator.specs import FreezeMethod, MethodSpec, TextClassification
 from orchestrator.specs.task import TextClassification
 
 Figures = dict[str, dict[str, Any]]
@@ -52,6 +52,7 @@ def describe_method(method: MethodSpec) -> str:
 
 def _front_matter(launch: Launch, metrics: Figures) -> str:
     spec = launch.spec.spec
+    assert spec.model is not None, "every task but a custom one has a base"
     results = [
         {
             "task": {"type": spec.task.type},
@@ -87,6 +88,8 @@ def _labels(launch: Launch) -> tuple[str, ...]:
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
     spec = launch.spec.spec
     assert spec.data.train_on is not None
+    assert spec.model is not None
+    assert isinstance(spec.task, TextClassification)
     chosen = (
         "the last weights of the training"
         if selection.last or selection.step is None
@@ -101,7 +104,7 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
-    shown = launch.spec.spec.evaluation.metrics or ("accuracy", "macro_f1")
+    shown = launch.spec.spec.evaluation.shown_metrics or ("accuracy", "macro_f1")
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"

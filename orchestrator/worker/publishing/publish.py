@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from orchestrator.inspect.code import Code
 from orchestrator.records import Launch, Outcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry, ModelVersion
-from orchestrator.worker.publishing.card import model_card
 from orchestrator.worker.publishing.lineage import lineage
 
 
@@ -19,11 +19,20 @@ def publish(
     checkpoints: CheckpointStore,
     outcome: Outcome,
     folder: Path,
-    num_rows: dict[str, dict[str, int]],
+    card: str,
+    code: Code | None = None,
 ) -> ModelVersion:
     """Adds README.md, metrics.json and lineage.json to the model's folder and publishes it.
 
     The version belongs to the job: publishing again completes or returns the same one.
+
+    Args:
+        launch: The Attempt that publishes.
+        checkpoints: The job's.
+        outcome: With the figures to publish.
+        folder: The model; a README.md in it stays.
+        card: Its README.md otherwise.
+        code: The user's, where there is any.
     """
     name = launch.spec.spec.output.name
     assert name is not None, "the plan resolves output.name"
@@ -41,9 +50,9 @@ def publish(
             "selection": outcome.selection.model_dump(),
         },
     )
-    _write(folder / "lineage.json", lineage(launch, outcome.seconds, attempts))
-    card = model_card(launch, outcome.metrics, outcome.before, outcome.selection, num_rows)
-    (folder / "README.md").write_text(card)
+    _write(folder / "lineage.json", lineage(launch, outcome.seconds, attempts, code))
+    if not (folder / "README.md").exists():
+        (folder / "README.md").write_text(card)
     return ModelRegistry(open_store(launch.store)).publish(name, folder, run=launch.job)
 
 

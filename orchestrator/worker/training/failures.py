@@ -41,12 +41,17 @@ def guarded_rank(launch_json: str, entered_at: float) -> None:
     try:
         check_version(head)
         ops.prepare()  # before anything imports DeepSpeed
+        launch = Launch.model_validate_json(launch_json)
+        redaction = Redaction.of(launch.spec.spec.runtime)
         from orchestrator.worker.training.rank import run_rank
 
-        run_rank(Launch.model_validate_json(launch_json), entered_at)
+        with redaction.of_output():
+            configure_logging("INFO")  # its lines go through the redacted output too
+            _run_or_record(partial(run_rank, launch, entered_at), head, redaction)
+    except AlreadyRecorded as recorded:
+        raise recorded.as_told() from None
     except BaseException as error:
-        if not is_lost_peer(error):
-            record_failure(head, failure_outcome(head, error, rank=_rank()))
+        record_failure(head, failure_outcome(head, error, rank=_rank()))
         raise
 
 

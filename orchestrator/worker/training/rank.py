@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -15,42 +13,35 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
+from orchestrator.specs import CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.custom.code import UserCode, bring_code
+from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
-from orchestrator.worker.data.splits import Splits, load_splits
+from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.folders import NodeFolders, base_folder, node_folders
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.export import complete_folder
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
+from orchestrator.worker.publishing.card import model_card
 from orchestrator.worker.publishing.publish import publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import Task
 from orchestrator.worker.training.arguments import total_steps, training_arguments
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import domains_to_evaluate
 from orchestrator.worker.training.trainer import FineTuneTrainer, Run
 
+if TYPE_CHECKING:
+    from orchestrator.worker.custom.attempt import CustomAttempt
+
 STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
-
-
-class Clock:
-    """Seconds of each phase, told to the reporter as they begin."""
-
-    def __init__(self, reporter: Reporter, seconds: dict[Phase, float]) -> None:
-        self._reporter = reporter
-        self.seconds = dict(seconds)
-
-    @contextmanager
-    def phase(self, phase: Phase) -> Iterator[None]:
-        self._reporter.update(phase=phase)
-        started = time.monotonic()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
 
 
 def run_rank(launch: Launch, entered_at: float) -> None:
@@ -71,12 +62,20 @@ def run_rank(launch: Launch, entered_at: float) -> None:
     }
     with Reporter(launch, gang.rank, store) as reporter:
         with node_folders(launch) as folders:
-            work = Attempt(launch, gang, store, reporter, Clock(reporter, seconds), folders)
-            outcome = work.run()
+            parts = (launch, gang, store, reporter, Clock(reporter, seconds), folders)
+            outcome = _attempt_of(launch)(*parts).run()
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
         gang.barrier()
+
+
+def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
+    if isinstance(launch.spec.spec.task, CustomTask):
+        from orchestrator.worker.custom.attempt import CustomAttempt
+
+        return CustomAttempt
+    return Attempt
 
 
 class Attempt:
@@ -98,16 +97,22 @@ class Attempt:
         self.store = store
         self.reporter = reporter
         self.clock = clock
-        self.device = _device(gang)
+        self.device = gang.device()
         self.resumed_from: int | None = None
+        self.code: UserCode | None = None
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
         with self.clock.phase(Phase.LOAD):
-            task, cache = task_for(self.spec.task), self.folders.cache
-            base = base_folder(self.launch, cache, verify=self.gang.local_rank == 0)
+            self.code = bring_code(self.launch, self.gang, self.folders.scratch)
+            functions = Functions.of(self.spec, self.code)
+            task = customized(task_for(self.spec.task), functions, self.gang)
+            base = base_folder(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
             tokenizer = load_tokenizer(base)
-            splits = load_splits(self.spec, task, tokenizer, cache)
+            tables = transformed(
+                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
+            )
+            splits = encode_splits(self.spec, tables, task, tokenizer)
             model = load_model(task, base, tokenizer, self.spec.training.seed)
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored[2] if restored else Progress()
@@ -262,17 +267,12 @@ class Attempt:
         )
         with self.clock.phase(Phase.PUBLISH):
             if self.gang.is_first:
-                version = publish(self.launch, self.store, outcome, folder, splits.num_rows)
+                chosen, rows = outcome.selection, splits.num_rows
+                assert chosen is not None
+                card = model_card(self.launch, metrics, outcome.before, chosen, rows)
+                code = self.code.code if self.code is not None else None
+                version = publish(self.launch, self.store, outcome, folder, card, code)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
-
-
-def _device(gang: Gang) -> torch.device:
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    # Ray shows each worker its own GPU only; torchrun shows all of them.
-    number = gang.local_rank if torch.cuda.device_count() > 1 else 0
-    torch.cuda.set_device(number)
-    return torch.device("cuda", number)
