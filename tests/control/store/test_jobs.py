@@ -8,6 +8,7 @@ import pytest
 from orchestrator.control.store import Attempts, Database, Events, JobFilter, Jobs, Page
 from orchestrator.errors import Conflict
 from orchestrator.records import (
+    AttemptState,
     Demand,
     Goal,
     JobDocuments,
@@ -273,6 +274,19 @@ def test_what_was_rolled_back_is_not_remembered(jobs: Jobs, database: Database) 
     starting = jobs.apply(moved(job, S.STARTING))
 
     assert jobs.live() == [(starting, None)]
+
+
+def test_abandoned_attempts_with_their_jobs(jobs: Jobs) -> None:
+    """Whatever became of the job: here it has ended, and its newest attempt too."""
+    job = started(jobs, 1)
+    given_up = an_attempt(job.id, state=AttemptState.ABANDONED)
+    job = jobs.apply(moved(job, S.QUEUED, Reason.NODE_LOST, attempt=given_up))
+    second = an_attempt(job_name(1), 2, state=AttemptState.ENDED)
+    job = jobs.apply(moved(job, S.STARTING, updates={"attempt": 2}, attempt=second))
+    job = ended(jobs, job)
+    started(jobs, 2, secret="bb" * 32)
+
+    assert jobs.abandoned() == [(job, given_up)]
 
 
 def test_many_live_jobs_are_all_found(jobs: Jobs, database: Database) -> None:
