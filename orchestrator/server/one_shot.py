@@ -40,6 +40,7 @@ from orchestrator.records import JobState, Outcome, Phase, Principal, Reason, Re
 from orchestrator.records.ids import job_id
 from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
+from orchestrator.specs.task import publishes
 from orchestrator.storage.bases import fetch_base
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
@@ -88,9 +89,16 @@ def _go_on(looked: Looked, job: str, host: _Host, key: str, began: float) -> Out
     """Shows a finished job; drives any other to its end."""
     checkpoints = CheckpointStore(host.store, job)
     # 1. Finished: nothing to do.
-    finished = finished_outcome(host.store, checkpoints, _model_name(looked.plan), job)
+    finished = finished_outcome(
+        host.store,
+        checkpoints,
+        _model_name(looked.plan),
+        job,
+        publishes=publishes(looked.plan.spec.spec.task),
+    )
     if finished is not None:
-        shown = f"already trained: {finished.model}; --new trains again"
+        what = f"trained: {finished.model}" if finished.model else "done"
+        shown = f"already {what}; --new trains again"
         return finished.model_copy(update={"message": shown})
     # 2. What the run began with stays.
     looked = _pinned(looked, checkpoints)

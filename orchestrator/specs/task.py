@@ -48,6 +48,12 @@ TaskSpec = Annotated[
     Field(discriminator="type", description="What the model learns to do."),
 ]
 
+
+def publishes(task: TextClassification | CustomTask) -> bool:
+    """Whether a job of this task has succeeded only once its model is published."""
+    return task.publishes if isinstance(task, CustomTask) else True
+
+
 DEFAULT_COLUMNS: dict[str, dict[str, str]] = {
     "text-classification": {"text": "text", "label": "label"},
 }

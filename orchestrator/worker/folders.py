@@ -19,7 +19,15 @@ from orchestrator.errors import IntegrityError
 from orchestrator.records import Launch
 from orchestrator.records.ids import submission_id
 from orchestrator.settings import load_settings
-from orchestrator.storage.bases import BasePlaces, describe_base, fetch_base, resolve_base
+from orchestrator.specs import CustomTask
+from orchestrator.storage.bases import (
+    Base,
+    BasePlaces,
+    base_digest,
+    describe_base,
+    fetch_base,
+    resolve_base,
+)
 from orchestrator.storage.objectstore import open_store
 
 STORE_RETRY_SECONDS = 1800.0
@@ -85,12 +93,18 @@ def base_folder(launch: Launch, cache: Path, *, verify: bool) -> Path:
         base = resolve_base(model, BasePlaces(Path("/"), cache, store))
         folder = fetch_base(base)
     by_place = base.kind in ("folder", "store")
-    if verify and by_place and describe_base(base).digest != launch.identity.base:
+    is_custom = isinstance(launch.spec.spec.task, CustomTask)
+    digest_of = base_digest if is_custom else _described_digest
+    if verify and by_place and digest_of(base) != launch.identity.base:
         raise IntegrityError(
             f"the base at {model.base} is not the one this job was planned with",
             hint="submit the job again, or put the base into the object store",
         )
     return folder
+
+
+def _described_digest(base: Base) -> str:
+    return describe_base(base).digest
 
 
 def _remove_unused(root: Path) -> None:

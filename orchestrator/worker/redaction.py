@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,12 +42,7 @@ class Redaction:
     def __bool__(self) -> bool:
         return bool(self._values)
 
-    @property
-    def margin(self) -> int:
-        """How far a value may reach over the edge of a piece of text, in bytes."""
-        return len(self._values[0]) - 1 if self._values else 0
-
-    def bytes(self, data: bytes) -> bytes:
+    def octets(self, data: bytes) -> bytes:
         """As many bytes as there were."""
         for value in self._values:
             data = data.replace(value, b"*" * len(value))
@@ -55,7 +51,7 @@ class Redaction:
     def text(self, text: str) -> str:
         if not self._values:
             return text
-        return self.bytes(text.encode(_ENCODING, "surrogateescape")).decode(
+        return self.octets(text.encode(_ENCODING, "surrogateescape")).decode(
             _ENCODING, "surrogateescape"
         )
 
@@ -68,17 +64,32 @@ class Redaction:
             update={name: self.text(word) for name, word in words.items() if word is not None}
         )
 
-    def copy_file(self, source: Path, target: Path) -> None:
-        """Copies a file of any size."""
-        with source.open("rb") as reading, target.open("wb") as writing:
-            kept = b""
-            while chunk := reading.read(_CHUNK_BYTES):
-                # What was hidden stays so in the next round, where a value may go on.
-                data = self.bytes(kept + chunk)
-                end = max(len(data) - self.margin, 0)
-                writing.write(data[:end])
-                kept = data[end:]
-            writing.write(kept)
+    def of_piece(self, path: Path, start: int, size: int) -> bytes:
+        """A piece of a file; values that reach over its edges are hidden in it too."""
+        first = max(start - self._margin, 0)
+        with path.open("rb") as stream:
+            stream.seek(first)
+            data = self.octets(stream.read(start - first + size + self._margin))
+        return data[start - first :][:size]
+
+    @contextmanager
+    def of_file(self, path: Path) -> Iterator[Path]:
+        """The file itself where nothing is to be hidden, else a copy for as long as it lasts."""
+        if not self._values:
+            yield path
+            return
+        with tempfile.NamedTemporaryFile() as copy:
+            place, size = 0, path.stat().st_size
+            while place < size:
+                copy.write(self.of_piece(path, place, min(_CHUNK_BYTES, size - place)))
+                place += _CHUNK_BYTES
+            copy.flush()
+            yield Path(copy.name)
+
+    @property
+    def _margin(self) -> int:
+        """How far a value may reach over the edge of a piece of text, in bytes."""
+        return len(self._values[0]) - 1 if self._values else 0
 
     @contextmanager
     def of_output(self) -> Iterator[None]:

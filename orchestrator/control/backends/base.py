@@ -46,6 +46,16 @@ class Observation:
     hint: str | None = None  # what to do about that
 
 
+def is_alive(seen: Observation | None) -> bool:
+    """Whether a look found the Attempt, not ended."""
+    return seen is not None and seen.status in (AttemptStatus.PENDING, AttemptStatus.RUNNING)
+
+
+def is_absent(seen: Observation | None) -> bool:
+    """Whether a look found that the backend knows no such Attempt."""
+    return seen is not None and seen.status is AttemptStatus.ABSENT
+
+
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
     """One machine of a backend, and what gangs may hold of it altogether."""

@@ -17,6 +17,7 @@ from orchestrator.control.backends.base import (
     Backend,
     BackendWithLogFiles,
     Observation,
+    is_alive,
 )
 from orchestrator.control.controller.conclusion import Ending, conclude
 from orchestrator.control.controller.endings import finished_outcome, read_remains, remember
@@ -29,6 +30,7 @@ from orchestrator.control.controller.values import Concluded
 from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job, JobDocuments, Launch, Outcome, Phase, Reason
 from orchestrator.specs import FineTune
+from orchestrator.specs.task import publishes
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
 
@@ -127,7 +129,7 @@ def stop(place: Workplace, attempt: Attempt) -> None:
 def sweep(place: Workplace, attempt: Attempt) -> Observation:
     """Looks for an Attempt that was given up, and stops it where it is alive."""
     seen = look(place, attempt)
-    if seen.status in _ALIVE:
+    if is_alive(seen):
         stop(place, attempt)
     return seen
 
@@ -164,7 +166,7 @@ def conclude_attempt(
         remember(CheckpointStore(place.store(job.store), job.id), outcome)
     if seen.status is AttemptStatus.ABSENT:
         seen = look(place, attempt)
-        if seen.status in _ALIVE:
+        if is_alive(seen):
             stop(place, attempt)
         _check_over(seen)
     # 4. Whose fault it was.
@@ -175,11 +177,8 @@ def conclude_attempt(
     return Concluded(outcome, rung, lost, is_gone=seen.status is not AttemptStatus.UNKNOWN)
 
 
-_ALIVE = (AttemptStatus.PENDING, AttemptStatus.RUNNING)
-
-
 def _check_over(seen: Observation) -> None:
-    if seen.status in _ALIVE:
+    if is_alive(seen):
         raise BackendUnavailable("the attempt is alive after all")
 
 
@@ -212,6 +211,7 @@ def _outcome(
             remains=remains,
             go_on=place.go_on(job),
             is_stopping=job.goal is not None,
+            publishes=publishes(spec.spec.task),
             launch_error=failure,
             resumed_from_step=_resumed_from(checkpoints, attempt.number),
             log_tail=backend.log_tail(handle, LOG_LINES) if is_silent and backend else "",

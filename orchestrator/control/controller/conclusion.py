@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from orchestrator.control.backends.base import AttemptStatus, Observation
 from orchestrator.errors import (
+    InvalidInput,
     OrchestratorError,
     StoreDenied,
     StoreFull,
     StoreUnavailable,
-    UserError,
     VersionMismatch,
 )
 from orchestrator.records import JobState, Outcome, Reason
@@ -40,6 +40,7 @@ class Ending:
     remains: Remains
     go_on: str  # what a person does to go on, e.g. "run the same command again"
     is_stopping: bool = False
+    publishes: bool = True  # whether success needs a published model
     launch_error: OrchestratorError | None = None
     resumed_from_step: int | None = None
     log_tail: str = ""
@@ -52,7 +53,8 @@ class Ending:
 def conclude(ending: Ending) -> Outcome:
     """How the Attempt ended. Its own word counts, except that success needs a published model."""
     told = ending.remains.outcome
-    if told is not None and told.state is JobState.SUCCEEDED and not ending.remains.is_published:
+    is_lacking = ending.publishes and not ending.remains.is_published
+    if told is not None and told.state is JobState.SUCCEEDED and is_lacking:
         return _outcome(
             ending,
             JobState.FAILED,
@@ -81,18 +83,34 @@ def _completed(told: Outcome, ending: Ending) -> Outcome:
     return told.model_copy(update=updates)
 
 
+def unread(job: str, attempt: int, error: OrchestratorError) -> Outcome:
+    """Of an Attempt whose end cannot be read from the store, and not because it is away."""
+    return Outcome(
+        job=job,
+        attempt=attempt,
+        state=JobState.FAILED,
+        reason=_reason_of(error, Reason.UNKNOWN),
+        message=f"how it ended cannot be read: {error.message}",
+        hint=error.hint,
+    )
+
+
 def _not_launched(ending: Ending, error: OrchestratorError) -> Outcome:
-    reason = next(reason for kind, reason in _LAUNCH_ERRORS if isinstance(error, kind))
+    reason = _reason_of(error, Reason.LAUNCH_FAILED)
     return _outcome(ending, JobState.FAILED, reason, error.message, error.hint)
 
 
-_LAUNCH_ERRORS: tuple[tuple[type[OrchestratorError], Reason], ...] = (
+def _reason_of(error: OrchestratorError, otherwise: Reason) -> Reason:
+    fitting = (reason for kind, reason in _REASONS if isinstance(error, kind))
+    return next(fitting, otherwise)
+
+
+_REASONS: tuple[tuple[type[OrchestratorError], Reason], ...] = (
     (StoreUnavailable, Reason.STORE_UNAVAILABLE),
     (StoreDenied, Reason.STORE_DENIED),
     (StoreFull, Reason.DISK_FULL),
     (VersionMismatch, Reason.VERSION_MISMATCH),
-    (UserError, Reason.USER_ERROR),  # the spec does not fit what was saved, for example
-    (OrchestratorError, Reason.LAUNCH_FAILED),
+    (InvalidInput, Reason.USER_ERROR),  # the spec does not fit what was saved
 )
 """The first that fits."""
 

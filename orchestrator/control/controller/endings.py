@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from pydantic import ValidationError
 
 from orchestrator.control.controller.conclusion import Remains
-from orchestrator.errors import StoreError, StoreUnavailable
+from orchestrator.errors import NotFound, StoreError, StoreUnavailable
 from orchestrator.records import Event, JobState, Outcome, Reason, SelectionOutcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
@@ -47,9 +48,15 @@ def read_outcome(checkpoints: CheckpointStore, attempt: int) -> Outcome | None:
 
 
 def finished_outcome(
-    store: ObjectStore, checkpoints: CheckpointStore, name: str, job: str
+    store: ObjectStore, checkpoints: CheckpointStore, name: str, job: str, *, publishes: bool = True
 ) -> Outcome | None:
-    """The Outcome of a job whose model is published; None while there is none."""
+    """The Outcome of a job whose model is published; None while there is none.
+
+    Of a job that publishes none it is that of the Attempt that succeeded.
+    """
+    if not publishes:
+        told = (read_outcome(checkpoints, attempt) for attempt in checkpoints.attempts())
+        return next((o for o in told if o is not None and o.state is JobState.SUCCEEDED), None)
     registry = ModelRegistry(store)
     version = registry.find_by_run(name, job)
     if version is None:
@@ -60,7 +67,9 @@ def finished_outcome(
         if outcome is not None and outcome.state is JobState.SUCCEEDED:
             return outcome
     # Killed between publishing and saying so: the model itself knows the rest.
-    figures: dict[str, Any] = registry.read_json(version, "metrics.json")
+    figures: dict[str, Any] = {}
+    with suppress(NotFound):  # user code need not leave them
+        figures = registry.read_json(version, "metrics.json")
     return Outcome(
         job=job,
         attempt=max(attempts, default=1),

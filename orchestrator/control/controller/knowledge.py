@@ -9,13 +9,20 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.control.backends.base import AttemptStatus, Observation
+from orchestrator.control.backends.base import AttemptStatus, Observation, is_alive
+from orchestrator.control.controller.conclusion import unread
 from orchestrator.control.controller.effects import Key
 from orchestrator.control.controller.values import Act, Concluded, Known
-from orchestrator.errors import BackendUnavailable, OrchestratorError
+from orchestrator.errors import (
+    BackendUnavailable,
+    DatabaseUnavailable,
+    OrchestratorError,
+    StoreUnavailable,
+)
 from orchestrator.records import Attempt, Job
 
 ASK_AGAIN_SECONDS = 2.0  # a store or a backend that was away
+TRIES_TO_READ = 15  # how an Attempt ended, where nothing is away
 
 
 class Knowledge:
@@ -49,7 +56,7 @@ class Knowledge:
         elif key.act is Act.LOOK:
             self._known[name] = _looked(known, result, now)
         elif key.act is Act.CONCLUDE:
-            self._known[name] = _concluded(known, result, now)
+            self._known[name] = _concluded(known, key, result, now)
 
 
 def _launched(known: Known, result: object, now: float) -> Known:
@@ -78,18 +85,31 @@ def _looked(known: Known, result: object, now: float) -> Known:
         away_since=None,
         in_doubt=False,
         launch_error=None if is_there and known.in_doubt else known.launch_error,
-        # It was given up while nobody answered, and somebody does now.
-        concluded=known.concluded if known.concluded and known.concluded.is_gone else None,
+        concluded=_still_valid(known.concluded) if is_there else known.concluded,
     )
 
 
-def _concluded(known: Known, result: object, now: float) -> Known:
-    if not isinstance(result, Concluded):
-        return replace(known, conclude_at=now + ASK_AGAIN_SECONDS)
-    if not result.is_gone and known.away_since is None:
-        return known  # somebody answers meanwhile
-    return replace(known, concluded=result)
+def _still_valid(concluded: Concluded | None) -> Concluded | None:
+    """None where it was given up while nobody answered: somebody does now."""
+    return concluded if concluded is not None and concluded.is_gone else None
 
 
-def _defect(error: Exception) -> OrchestratorError:
+def _concluded(known: Known, key: Key, result: object, now: float) -> Known:
+    if isinstance(result, Concluded):
+        # If it was given up while nobody answered, and somebody does meanwhile, it goes on.
+        is_void = not result.is_gone and is_alive(known.seen)
+        return known if is_void else replace(known, concluded=result)
+    again = replace(known, conclude_at=now + ASK_AGAIN_SECONDS)
+    if isinstance(result, StoreUnavailable | BackendUnavailable | DatabaseUnavailable):
+        return again
+    again = replace(again, unread=known.unread + 1)
+    if again.unread < TRIES_TO_READ:
+        return again
+    error = result if isinstance(result, OrchestratorError) else _defect(result)
+    is_gone = known.seen is None or known.seen.status is not AttemptStatus.UNKNOWN
+    given_up = Concluded(unread(key.job, key.attempt, error), is_gone=is_gone)
+    return replace(again, concluded=given_up)
+
+
+def _defect(error: object) -> OrchestratorError:
     return OrchestratorError(f"{type(error).__name__}: {error}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.control.backends.base import AttemptStatus
+from orchestrator.control.backends.base import AttemptStatus, is_absent, is_alive
 from orchestrator.control.controller.policy import GiveUp, Policy, after_failure
 from orchestrator.control.controller.values import WAIT, Act, Concluded, Decision, Move, View
 from orchestrator.records import (
@@ -93,15 +93,15 @@ def _to_be_launched(view: View, now: float, policy: Policy) -> Decision:
     if known.is_launched:
         launched = {"state": AttemptState.LAUNCHED, "launched_at": now}
         return Decision(Move(Reason.LAUNCHED, kind="Launched", attempt=launched))
-    launches = [Act.LAUNCH] if _due(known.launch_at, now) else []
-    if known.token is not None and not known.in_doubt:
-        return _acts(view, *launches)
-    if known.seen is None or known.seen.status is AttemptStatus.UNKNOWN:
+    if is_alive(known.seen):
+        launched = {"state": AttemptState.LAUNCHED, "launched_at": attempt.created_at}
+        return Decision(Move(Reason.LAUNCHED, "found running", kind="Adopted", attempt=launched))
+    is_untouched = known.token is not None and known.seen is None and not known.in_doubt
+    if not is_untouched and not is_absent(known.seen):
         return _acts(view, *_look(view, now, policy))
-    if known.seen.status is AttemptStatus.ABSENT:
-        return _acts(view, Act.RENEW) if known.token is None else _acts(view, *launches)
-    launched = {"state": AttemptState.LAUNCHED, "launched_at": attempt.created_at}
-    return Decision(Move(Reason.LAUNCHED, "found running", kind="Adopted", attempt=launched))
+    if known.token is None:
+        return _acts(view, Act.RENEW)
+    return _acts(view, *([Act.LAUNCH] if _due(known.launch_at, now) else []))
 
 
 def _begun(view: View, now: float) -> Move | None:
@@ -254,12 +254,11 @@ def _is_over(view: View) -> bool:
         return True
     if known.seen is not None and known.seen.status.is_terminal:
         return True
-    is_absent = known.seen is not None and known.seen.status is AttemptStatus.ABSENT
     if attempt.state is not AttemptState.CREATED:
-        return is_absent
+        return is_absent(known.seen)
     is_untouched = known.token is not None and known.seen is None
     is_untouched = is_untouched and not known.is_launched and not known.in_doubt
-    return view.job.state is JobState.STOPPING and (is_untouched or is_absent)
+    return view.job.state is JobState.STOPPING and (is_untouched or is_absent(known.seen))
 
 
 def is_unreachable(view: View, now: float, policy: Policy) -> bool:

@@ -120,7 +120,8 @@ def next_rung(spec: FineTuneSpec) -> dict[str, Any] | None:
     """
     engine = spec.engine
     micro = engine.micro_batch_size
-    assert micro is not None, "a resolved spec has it"
+    if micro is None:
+        return None  # of a script, which alone knows what would need less
     if micro > 1:
         return {"micro_batch_size": _largest_divisor(_rows_of_worker(spec), micro // 2)}
     if not engine.gradient_checkpointing:

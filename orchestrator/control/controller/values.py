@@ -62,7 +62,8 @@ class Known:
     is_launched: bool = False  # by this process; the rows say so a moment later
     launch_error: OrchestratorError | None = None
     concluded: Concluded | None = None
-    conclude_at: float | None = None  # the store was away: ask again then
+    conclude_at: float | None = None  # how it ended could not be read: try again then
+    unread: int = 0  # how often that was not because something was away
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from orchestrator.interfaces.cli import failures, figures
 from orchestrator.interfaces.cli.options import command_line
 from orchestrator.interfaces.cli.output import console, say, shown_path, style
 from orchestrator.records import JobState, Outcome, Reason
+from orchestrator.specs import CustomTask
 
 if TYPE_CHECKING:
     from orchestrator.control.admission.records import Plan
@@ -129,6 +130,10 @@ def tell(outcome: Outcome, request: Request, plan: Plan | None, *, as_json: bool
         return INTERRUPTED
     if not as_json:
         asked = plan.spec.spec.evaluation.shown_metrics if plan is not None else ()
+        if plan is not None and isinstance(plan.spec.spec.task, CustomTask):
+            asked = tuple(
+                dict.fromkeys(name for found in outcome.metrics.values() for name in found)
+            )
         _tell_success(outcome, asked or DEFAULT_METRICS, request)
     return SUCCEEDED
 
@@ -137,12 +142,14 @@ def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Request) ->
     """The final table, what was published, and how to use it."""
     from orchestrator.interfaces.cli.tables import labelled, metrics_table
 
-    assert outcome.model is not None, "a run that succeeded has published"
     out = console()
-    out.print()
-    out.print(metrics_table(outcome.metrics, outcome.before, metrics))
+    if outcome.metrics:
+        out.print()
+        out.print(metrics_table(outcome.metrics, outcome.before, metrics))
     out.print()
     out.print(labelled(summary(outcome)))
+    if outcome.model is None:
+        return
     store = request.store or _store_to_name(outcome)
     predict = command_line("predict", outcome.model, "--text", "your text", store=store)
     click.echo(f"\nTry it:\n  {predict}")
@@ -183,7 +190,8 @@ def _tell_interruption(outcome: Outcome, request: Request) -> None:
 def summary(outcome: Outcome) -> list[tuple[str, str]]:
     """Which model came out, where it lies, which weights it has and what it cost."""
     rows = [("Note", outcome.message)] if outcome.message else []
-    rows.append(("Published", f"{outcome.model}  {outcome.url}"))
+    if outcome.model is not None:
+        rows.append(("Published", f"{outcome.model}  {outcome.url}"))
     if (chosen := outcome.selection) is not None and chosen.step is not None:
         value = f", {chosen.metric} {figures.score(chosen.value)} on valid" if chosen.metric else ""
         rows.append(("Weights", f"of step {chosen.step}{', the last' if chosen.last else value}"))

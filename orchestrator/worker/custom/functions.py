@@ -20,7 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.errors import UserCodeError
 from orchestrator.inspect.values import BadValue, one_value
-from orchestrator.specs import FineTuneSpec, Split, TextClassification
+from orchestrator.specs import FineTuneSpec, Split, TaskSpec, TextClassification
 from orchestrator.worker.custom.code import UserCode, UserFunction
 from orchestrator.worker.evaluation.classification import softmax
 from orchestrator.worker.gang import Gang
@@ -59,12 +59,11 @@ class Functions:
 Tables = dict[tuple[str, Split], pa.Table]
 
 
-def transformed(
-    tables: Tables, functions: Functions, task: TextClassification, gang: Gang
-) -> Tables:
+def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang) -> Tables:
     """Every row after the user's transform; the same on every rank, or an error."""
     if functions.transform is None:
         return tables
+    assert isinstance(task, TextClassification), "a script reads its rows itself"
     entry, function = functions.transform
     changed: Tables = {}
     for key, table in tables.items():
@@ -152,7 +151,7 @@ class CustomizedTask:
         if self._functions.loss is None:
             return self._task.loss_sum(outputs, labels)
         entry, function = self._functions.loss
-        logits = outputs.logits.float()
+        logits: torch.Tensor = outputs.logits.float()
         counts = labels != IGNORED
         if not bool(counts.any()):
             return logits.sum() * 0.0  # a share of nothing, in which every rank still takes part
@@ -161,7 +160,8 @@ class CustomizedTask:
             raise UserCodeError(f"{entry} gave {loss!r:.80}, not a tensor of one number")
         if logits.requires_grad and not loss.requires_grad:
             raise UserCodeError(f"{entry} gave a loss that does not depend on the logits")
-        return loss.reshape(()).float() * counts.sum()
+        summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
+        return summed
 
     def predictions(self, outputs: Any) -> torch.Tensor:
         return self._task.predictions(outputs)

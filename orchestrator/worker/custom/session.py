@@ -272,7 +272,7 @@ def session_of_process(session: Session) -> Iterator[None]:
         _current = None
 
 
-def _checked_metrics(metrics: Metrics) -> dict[str, dict[str, float]]:
+def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
     checked: dict[str, dict[str, float]] = {}
     for domain, values in metrics.items():
         if not isinstance(values, Mapping):

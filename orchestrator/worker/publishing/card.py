@@ -9,7 +9,6 @@ import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
 from orchestrator.specs import FreezeMethod, MethodSpec, TextClassification
-from orchestrator.specs.task import TextClassification
 
 Figures = dict[str, dict[str, Any]]
 
@@ -52,7 +51,6 @@ def describe_method(method: MethodSpec) -> str:
 
 def _front_matter(launch: Launch, metrics: Figures) -> str:
     spec = launch.spec.spec
-    assert spec.model is not None, "every task but a custom one has a base"
     results = [
         {
             "task": {"type": spec.task.type},
@@ -88,8 +86,6 @@ def _labels(launch: Launch) -> tuple[str, ...]:
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
     spec = launch.spec.spec
     assert spec.data.train_on is not None
-    assert spec.model is not None
-    assert isinstance(spec.task, TextClassification)
     chosen = (
         "the last weights of the training"
         if selection.last or selection.step is None

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import logging
 import sys
 
+from pydantic import ValidationError
+
 from orchestrator.errors import (
+    JobFailed,
     ObjectExists,
     OrchestratorError,
     StoreDenied,
@@ -17,9 +21,11 @@ from orchestrator.errors import (
     VersionMismatch,
 )
 from orchestrator.records import JobState, Launch, LaunchHead, Outcome, Reason
+from orchestrator.specs import RuntimeSpec
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
+from orchestrator.worker.redaction import Redaction
 from orchestrator.worker.training import ops
 from orchestrator.worker.versions import check_version, missing_part
 
@@ -37,22 +43,31 @@ PEER_LOST = (
 def guarded_rank(launch_json: str, entered_at: float) -> None:
     """Runs the training function; a failure is written to the store before it is raised."""
     head = LaunchHead.model_validate_json(launch_json)
-    configure_logging("INFO")
-    try:
-        check_version(head)
-        ops.prepare()  # before anything imports DeepSpeed
-        launch = Launch.model_validate_json(launch_json)
-        redaction = Redaction.of(launch.spec.spec.runtime)
-        from orchestrator.worker.training.rank import run_rank
+    redaction = Redaction.of(_runtime(launch_json))
+    with redaction.of_output():
+        configure_logging("INFO")
+        try:
+            check_version(head)
+            ops.prepare()  # before anything imports DeepSpeed
+            from orchestrator.worker.training.rank import run_rank
 
-        with redaction.of_output():
-            configure_logging("INFO")  # its lines go through the redacted output too
-            _run_or_record(partial(run_rank, launch, entered_at), head, redaction)
-    except AlreadyRecorded as recorded:
-        raise recorded.as_told() from None
-    except BaseException as error:
-        record_failure(head, failure_outcome(head, error, rank=_rank()))
-        raise
+            run_rank(Launch.model_validate_json(launch_json), entered_at)
+        except BaseException as error:
+            if not is_lost_peer(error):
+                outcome = failure_outcome(head, error, rank=_rank())
+                record_failure(head, redaction.outcome(outcome))
+            if redaction and isinstance(error, Exception):  # Ray prints what is raised
+                told = redaction.text(f"{type(error).__name__}: {error}")
+                raise JobFailed(told) from None
+            raise
+
+
+def _runtime(launch_json: str) -> RuntimeSpec:
+    """What the job brought along, as far as this version understands it."""
+    try:
+        return RuntimeSpec.model_validate(json.loads(launch_json)["spec"]["spec"]["runtime"])
+    except (KeyError, TypeError, ValidationError):
+        return RuntimeSpec()
 
 
 def guarded_driver(launch_json: str) -> int:

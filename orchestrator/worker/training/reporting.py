@@ -21,6 +21,7 @@ import httpx
 from orchestrator.errors import StoreError
 from orchestrator.records import REPORT_TOKEN_VARIABLE, Action, Directive, Launch, Phase, Report
 from orchestrator.storage.checkpoints import CheckpointStore
+from orchestrator.worker.redaction import Redaction
 
 SEND_EVERY_SECONDS = 0.3
 HEARTBEAT_SECONDS = 1.5
@@ -61,7 +62,8 @@ class Reporter:
         self._waiting: deque[Report] = deque(maxlen=MAX_WAITING)
         self._action = Action.CONTINUE
         self._dumped_for: float | None = None
-        self._log = RankLog(output_file())
+        self._redaction = Redaction.of(launch.spec.spec.runtime)
+        self._log = RankLog(output_file(), self._redaction)
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -172,7 +174,8 @@ class Reporter:
         if path is None or self._store is None:
             return
         try:
-            self._store.put_log(self._launch.attempt, self._rank, path)
+            with self._redaction.of_file(path) as shown:
+                self._store.put_log(self._launch.attempt, self._rank, shown)
         except (StoreError, OSError):
             return
 
@@ -180,8 +183,9 @@ class Reporter:
 class RankLog:
     """The file this process's output goes to, where it is one: Ray gives each worker its own."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, redaction: Redaction | None = None) -> None:
         self._path = path
+        self._redaction = redaction or Redaction()
         self._kept = 0  # bytes that are in the store
         self._sent = 0  # bytes that the control plane has
 
@@ -193,9 +197,8 @@ class RankLog:
         """Where the next piece begins, and the piece; None: there is nothing new."""
         if self._path is None or not self.has_unsent:
             return self._sent, None
-        with self._path.open("rb") as stream:
-            stream.seek(self._sent)
-            return self._sent, stream.read(LOG_PIECE_BYTES).decode("latin-1")
+        piece = self._redaction.of_piece(self._path, self._sent, LOG_PIECE_BYTES)
+        return self._sent, piece.decode("latin-1")
 
     def mark_sent(self, report: Report) -> None:
         if report.log is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.control.backends.base import (
     AttemptHandle,
+    AttemptStatus,
     LaunchRequest,
     NodeInfo,
     Observation,
@@ -231,7 +232,7 @@ class Wire:
         if self._cluster.away_since is not None:
             raise BackendUnavailable(f"{self.name} does not answer")
         fault = world.weather.launch_fault(world)
-        if fault == "refused":
+        if fault == "refused" and self._cluster.observe(handle).status is AttemptStatus.ABSENT:
             world.promises.refused(handle)
             raise LaunchFailed("no agent of the cluster took it")
         if fault == "late":

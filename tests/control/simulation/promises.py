@@ -113,7 +113,8 @@ class Promises:
             Goal.FAIL: (found.active_seconds or found.pre_running_seconds) is not None,
             Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED
             or (gang.is_hanging or gang.is_stuck),
-            None: False,
+            # It was refused, and came up all the same: another request was still on its way.
+            None: gang.handle in self._refused,
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
 
