@@ -25,6 +25,7 @@ class LazyCommand:
     module: str
     attribute: str
     help: str
+    section: str = "Commands"  # of the group's help
 
     def load(self) -> click.Command:
         command = getattr(import_module(self.module), self.attribute)
@@ -60,8 +61,16 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, entry.help) for name, entry in self._lazy.items()])
+        width = max(map(len, self._lazy))  # the columns of all sections are below each other
+        for section in dict.fromkeys(entry.section for entry in self._lazy.values()):
+            with formatter.section(section):
+                formatter.write_dl(
+                    [
+                        (name.ljust(width), entry.help)
+                        for name, entry in self._lazy.items()
+                        if entry.section == section
+                    ]
+                )
 
     def main(
         self,
@@ -93,21 +102,30 @@ class LazyGroup(click.Group):
         sys.exit(failures.exit_code_of(error))
 
 
-def _command(name: str, help_line: str, *, attribute: str | None = None) -> LazyCommand:
-    return LazyCommand(f"orchestrator.interfaces.cli.{name}", attribute or name, help_line)
+def _command(
+    section: str, name: str, help_line: str, *, module: str | None = None
+) -> tuple[str, LazyCommand]:
+    place = f"orchestrator.interfaces.cli.{module or name}"
+    return name, LazyCommand(place, name, help_line, section)
 
 
-COMMANDS: dict[str, LazyCommand] = {
-    "init": _command("init", "Write a commented spec for a task and your data."),
-    "validate": _command("validate", "Check a spec and list every problem in it."),
-    "plan": _command("plan", "Say what a job needs and whether it fits; start nothing."),
-    "data": _command("data", "Look at the data as the model will see it."),
-    "run": _command("run", "Train, evaluate and publish what a spec describes."),
-    "predict": _command("predict", "Label texts with a published model."),
-    "models": _command("models", "List, show, pull, verify and alias published models."),
-    "schema": _command("schema", "Print the JSON Schema of specs."),
-    "doctor": _command("doctor", "Check what this machine can do, with remedies."),
-}
+HERE = "On this machine"
+JOBS = "Jobs of a server"
+SERVER = "The server itself"
+
+COMMANDS: dict[str, LazyCommand] = dict(
+    (
+        _command(HERE, "init", "Write a commented spec for a task and your data."),
+        _command(HERE, "validate", "Check a spec and list every problem in it."),
+        _command(HERE, "plan", "Say what a job needs and whether it fits; start nothing."),
+        _command(HERE, "data", "Look at the data as the model will see it."),
+        _command(HERE, "run", "Train, evaluate and publish what a spec describes."),
+        _command(HERE, "predict", "Label texts with a published model."),
+        _command(HERE, "models", "List, show, pull, verify and alias published models."),
+        _command(HERE, "schema", "Print the JSON Schema of specs."),
+        _command(HERE, "doctor", "Check what this machine can do, with remedies."),
+    )
+)
 
 
 @click.group(

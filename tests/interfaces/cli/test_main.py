@@ -87,20 +87,19 @@ def test_every_command_and_option_explains_itself(name):
                 assert parameter.help, (command.name, parameter.name)
 
 
-def test_commands_are_listed_in_the_order_they_are_used():
-    listed = CliRunner().invoke(cli, ["--help"]).stdout.partition("Commands:")[2]
-    names = [line.split()[0] for line in listed.splitlines() if line.strip()]
-    assert names == [
-        "init",
-        "validate",
-        "plan",
-        "data",
-        "run",
-        "predict",
-        "models",
-        "schema",
-        "doctor",
-    ]
+def test_commands_are_listed_by_where_they_work_in_the_order_they_are_used():
+    listed = CliRunner().invoke(cli, ["--help"]).stdout
+    sections = {}
+    for line in listed.partition("-h, --help")[2].splitlines()[1:]:
+        if line.endswith(":"):
+            section = sections.setdefault(line.removesuffix(":"), [])
+        elif line:
+            section.append(line.split()[0])
+    assert sections == {
+        "On this machine": [
+            *("init", "validate", "plan", "data", "run", "predict", "models", "schema", "doctor"),
+        ],
+    }
 
 
 def test_version():
