@@ -16,6 +16,7 @@ import torch
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.training import ops
 from tests.worker.tiny import launch, rows, write_base
 
 pytestmark = pytest.mark.timeout(900)
@@ -85,7 +86,7 @@ def gang(
     command += [f"--nproc-per-node={request.param}", "-m", "tests.worker.training.exactness_gang"]
     done = subprocess.run(
         [*command, str(base), str(scratch), json.dumps(CASES)],
-        env={**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"},
+        env={**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

@@ -17,12 +17,13 @@ import pytest
 from orchestrator.records import Launch
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.training import ops
 from tests.worker.tiny import launch, rows, write_base
 
 pytestmark = pytest.mark.timeout(1200)  # twenty trainings, on whatever the machine leaves
 
 NUM_STEPS = 15
-ENVIRONMENT = {**os.environ, "DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1"}
+ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
 CASES: dict[str, dict[str, Any]] = {
     "zero 2, accumulation": {"engine": {"zero_stage": 2, "micro_batch_size": 2}},
     "zero 3": {"engine": {"zero_stage": 3, "micro_batch_size": 4}},
