@@ -1,6 +1,6 @@
 """Who runs where: a frozen snapshot in, decisions out. Pure; no clock, no I/O, no log."""
 
-from orchestrator.control.scheduler.cycle import plan_cycle
+from orchestrator.control.scheduler.cycle import plan_cycle, standings
 from orchestrator.control.scheduler.values import (
     Admit,
     Decisions,
@@ -24,4 +24,5 @@ __all__ = [
     "Snapshot",
     "Workload",
     "plan_cycle",
+    "standings",
 ]

@@ -1,6 +1,11 @@
-"""One scheduling cycle: a frozen snapshot in, decisions out. Called by the controller's loop."""
+"""One scheduling cycle: a frozen snapshot in, decisions out. Called by the controller's loop.
+
+`standings` is for people: where each waiting job stands in its queue.
+"""
 
 from __future__ import annotations
+
+from math import inf
 
 from orchestrator.control.scheduler import waits
 from orchestrator.control.scheduler.accounts import Holding, plus
@@ -36,6 +41,29 @@ def plan_cycle(snapshot: Snapshot) -> Decisions:
         reservations=tuple(turns.reservations),
         waits=told | turns.waits,
     )
+
+
+def standings(snapshot: Snapshot) -> dict[str, int]:
+    """job -> its place in the line of its queue, from 1.
+
+    Each takes its place before the next is asked, so fair share alternates between teams as it will
+    when they start. A job that could not start whatever became free stands in no line.
+    """
+    ledger = Ledger(snapshot)
+    lines = _empty_lines(snapshot, ledger)
+    waiting = _enter_holders(snapshot, ledger, lines)
+    ledger.form_pools(gang for _, gang in waiting)
+    _form_lines(waiting, ledger, lines)
+    places: dict[str, int] = {}
+    last = dict.fromkeys(lines, 0)
+    for line, workload, gang in in_turn(lines.values()):
+        last[line.name] += 1
+        places[workload.job] = last[line.name]
+        options = line.options[gang]
+        assert not isinstance(options, Wait), "who fits nowhere stands in no line"
+        holding = Holding(workload.job, gang.total, inf, inf)
+        line.book.hold(workload.team, holding, options[0].variant.accelerator)
+    return places
 
 
 def _empty_lines(snapshot: Snapshot, ledger: Ledger) -> dict[str, Line]:
