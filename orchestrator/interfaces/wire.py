@@ -7,18 +7,21 @@ requests are closed, so that a misspelt field is told.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from orchestrator.errors import InvalidInput, Problem
 from orchestrator.records import (
     AccessToken,
     Event,
     Identity,
     Job,
+    Placed,
     Point,
     Queue,
     Role,
+    Wait,
 )
 from orchestrator.specs import FineTune
 from orchestrator.specs.base import DnsLabel
@@ -46,6 +49,19 @@ class Asked(BaseModel):
     """What a client sends."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def of(cls, **fields: Any) -> Self:
+        """The request of these fields; raises InvalidInput, as the server would say it."""
+        try:
+            return cls(**fields)
+        except ValidationError as error:
+            raise InvalidInput(
+                [
+                    Problem(fault["msg"], path=".".join(map(str, fault["loc"])))
+                    for fault in error.errors(include_url=False)
+                ]
+            ) from None
 
 
 class ProblemDetail(Answer):
@@ -85,8 +101,16 @@ class Progress(Answer):
     max_steps: int | None = None
     metrics: dict[str, float] = Field(default_factory=dict)
     checkpoint_step: int | None = None
+    placement: tuple[Placed, ...] = Field(default=(), description="Where the gang is.")
+    created_at: float | None = None
     running_at: float | None = None
     reported_at: float | None = None
+
+
+class Waiting(Answer):
+    """Why a job is not running; a message of its stream."""
+
+    waits: tuple[Wait, ...]
 
 
 class JobView(Job):
@@ -185,6 +209,10 @@ class QueueView(Queue):
 
     waiting: int = 0
     running: int = 0
+    used: dict[str, float] = Field(
+        default_factory=dict,
+        description="resource -> what its jobs, those of other teams too, hold; as in `quota`.",
+    )
 
 
 class NodeView(Answer):
@@ -201,6 +229,29 @@ class NodeView(Answer):
     used_cpus: float = 0.0
     used_gpus: int = 0
     used_memory_bytes: int = 0
+
+
+class WaitingView(JobView):
+    """A job in its queue."""
+
+    position: int | None = Field(
+        default=None,
+        description="Its place in the line of its queue, from 1; absent: it stands in no line.",
+    )
+
+
+class Overview(Answer):
+    """The cluster at one moment: what runs, who waits and why, and what is used."""
+
+    time: float = Field(description="Seconds since the epoch.")
+    team: str | None = Field(description="Whose jobs are shown; absent: those of all teams.")
+    queues: tuple[QueueView, ...]
+    nodes: tuple[NodeView, ...]
+    running: tuple[JobView, ...] = Field(description="Those that hold a place, the oldest first.")
+    waiting: tuple[WaitingView, ...] = Field(description="By queue, those in line first.")
+    suspended: int = Field(description="How many jobs are suspended.")
+    num_running: int = Field(description="Also those that the limit leaves out of `running`.")
+    num_waiting: int = Field(description="Also those that the limit leaves out of `waiting`.")
 
 
 class FileView(Answer):

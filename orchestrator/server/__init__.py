@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.control.admission.plan import Plan
@@ -19,7 +21,19 @@ from orchestrator.records import Outcome
 from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
 
-__all__ = ["Plan", "RunListener", "StopSignal", "plan", "run", "serve"]
+__all__ = ["Plan", "Ready", "RunListener", "StopSignal", "plan", "run", "serve"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What a server that is up says of itself."""
+
+    url: str  # of its API
+    database: str  # address of its rows, without the password
+    backends: Mapping[str, str]  # name -> kind
+    asks_who: bool  # whether a token is needed
+    has_token: bool  # whether there is one of its own that is good
+    issuer: str | None  # whose tokens are taken too
 
 
 def plan(source: Path, sets: Sequence[str] = (), *, settings: Settings) -> Plan:
@@ -67,7 +81,7 @@ def serve(
     port: int | None = None,
     *,
     stop: threading.Event,
-    ready: Callable[[str], None] = lambda url: None,
+    ready: Callable[[Ready], None] = lambda ready: None,
 ) -> None:
     """Serves until `stop` is set; what runs on the backends goes on.
 
@@ -75,8 +89,8 @@ def serve(
         settings: The operator's.
         host: Address the API binds; absent: the setting's.
         port: Its port, 0 for any that is free; absent: the setting's.
-        stop: Ends it; may be set from a signal handler.
-        ready: Called with the API's URL once it answers.
+        stop: Ends it; by another thread, since setting it takes a lock.
+        ready: Called once it answers.
 
     Raises:
         SettingsError: An address, a backend or the database cannot be used as they are set.
@@ -84,9 +98,19 @@ def serve(
     """
     from orchestrator.control.backends.configured import build_backends
     from orchestrator.server.service import serving
+    from orchestrator.server.tokens import has_token
 
     bound = settings.api_host if host is None else host
     number = settings.api_port if port is None else port
     with serving(settings, build_backends(settings), host=bound, port=number) as served:
-        ready(served.url)
+        ready(
+            Ready(
+                served.url,
+                served.database.where,
+                {name: table.kind for name, table in settings.backends.items()},
+                asks_who=settings.authentication == "tokens",
+                has_token=has_token(served.database, time.time()),
+                issuer=settings.oidc_issuer,
+            )
+        )
         stop.wait()

@@ -47,6 +47,7 @@ class Serving:
     url: str
     controller: Controller
     rows: Rows
+    database: Database
 
 
 @contextmanager
@@ -92,7 +93,7 @@ def serving(
         stack.enter_context(api)
         thread.start()
         stack.callback(_stop, controller, stop, thread, backends)
-        yield Serving(api.url, controller, rows)
+        yield Serving(api.url, controller, rows, database)
 
 
 def _means(

@@ -124,6 +124,9 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(HERE, "models", "List, show, pull, verify and alias published models."),
         _command(HERE, "schema", "Print the JSON Schema of specs."),
         _command(HERE, "doctor", "Check what this machine can do, with remedies."),
+        _command(JOBS, "login", "Keep a server's address and a token for this user."),
+        _command(SERVER, "serve", "Serve the API, and run the jobs of its queues."),
+        _command(SERVER, "token", "Make, list and revoke the tokens of users.", module="tokens"),
     )
 )
 

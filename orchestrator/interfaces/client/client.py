@@ -118,7 +118,7 @@ class Client:
         """
         source = _source(spec)
         sent = send(source, sets, self.connection, on_upload)
-        asked = SubmitRequest(
+        asked = SubmitRequest.of(
             spec=sent.text, sets=sent.sets, new=new, git_commit=_git_commit(source)
         )
         key = {IDEMPOTENCY_KEY: idempotency_key or uuid.uuid4().hex}
@@ -134,7 +134,7 @@ class Client:
         from orchestrator.control.admission.records import Plan
 
         sent = send(_source(spec), sets, self.connection, on_upload)
-        asked = PlanRequest(spec=sent.text, sets=sent.sets)
+        asked = PlanRequest.of(spec=sent.text, sets=sent.sets)
         return self._told(sent, lambda: self.connection.post("/plan", Plan, asked))
 
     def jobs(
@@ -199,7 +199,7 @@ class Client:
     def set_alias(self, name: str, alias: str, version: int) -> dict[str, int]:
         """Points an alias at a version; all aliases of the model."""
         path = f"/models/{check_name(name)}/aliases/{check_name(alias)}"
-        return self.connection.put(path, dict[str, int], AliasRequest(version=version))
+        return self.connection.put(path, dict[str, int], AliasRequest.of(version=version))
 
     def remove_alias(self, name: str, alias: str) -> dict[str, int]:
         path = f"/models/{check_name(name)}/aliases/{check_name(alias)}"
@@ -217,7 +217,9 @@ class Client:
         self, name: str, team: str, role: Role, expires_in_seconds: float | None = None
     ) -> NewToken:
         """A token with its secret, which is told this once."""
-        asked = TokenRequest(name=name, team=team, role=role, expires_in_seconds=expires_in_seconds)
+        asked = TokenRequest.of(
+            name=name, team=team, role=role, expires_in_seconds=expires_in_seconds
+        )
         return self.connection.post("/tokens", NewToken, asked, retry=False)
 
     def revoke_token(self, id: str) -> None:

@@ -71,7 +71,7 @@ class JobHandle:
 
     def resume(self, sets: Sequence[str] = ()) -> JobView:
         """Back into its queue; `sets` may change fields of `engine` and `resources`."""
-        asked = ResumeRequest(sets=tuple(sets))
+        asked = ResumeRequest.of(sets=tuple(sets))
         self.job = self._connection.post(self._path("resume"), JobView, asked)
         return self.job
 

@@ -72,3 +72,15 @@ def keep_login(login: Login, environ: Mapping[str, str]) -> Path:
         part.unlink(missing_ok=True)
         raise SettingsError(f"{file} cannot be written: {error.strerror}") from None
     return file
+
+
+def forget_login(environ: Mapping[str, str]) -> bool:
+    """Deletes what was kept; whether there was anything."""
+    file = login_file(environ)
+    try:
+        file.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise SettingsError(f"{file} cannot be deleted: {error.strerror}") from None
+    return True
