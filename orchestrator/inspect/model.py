@@ -17,12 +17,18 @@ from typing import TypeVar
 from pydantic import Field
 
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator.inspect.architectures import DENSE_HEADS, can_classify, knows_more_than_this
+from orchestrator.inspect.architectures import (
+    DENSE_HEADS,
+    can_do,
+    is_known,
+    knows_more_than_this,
+)
 from orchestrator.inspect.facts import Facts
 from orchestrator.inspect.model_config import CONFIG_FILE, ModelConfig, read_config
 from orchestrator.inspect.safetensors import BASE, Tensor, Weights, read_weights
 from orchestrator.records import Record
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.task_checks import WRITES_TEXT
 
 TOKENIZER_FILES = (
     *("added_tokens.json", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json"),
@@ -153,7 +159,7 @@ def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]
 
 def model_warnings(facts: ModelFacts, spec: FineTuneSpec) -> tuple[str, ...]:
     """What may go wrong with this base."""
-    if can_classify(facts.model_type):
+    if can_do(spec.task.type, facts.model_type):
         return ()
     return (
         f"model.base: '{facts.model_type}' is newer than what is known here; whether transformers "
@@ -174,23 +180,40 @@ def no_tokenizer(shown: str) -> Problem:
     )
 
 
+_FITTING = {
+    "text-classification": "an encoder such as bert, roberta, deberta-v2 or modernbert",
+    "causal-lm": "a causal model such as gpt2, llama, qwen3 or smollm3",
+    "translation": "an encoder-decoder such as marian, t5 or mbart, or a causal model",
+    "summarization": "an encoder-decoder such as bart, t5 or pegasus, or a causal model",
+}
+
+
 def _unfit(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
-    if not can_classify(facts.model_type) and not knows_more_than_this():
+    task, kind = spec.task.type, facts.model_type
+    if not can_do(task, kind) and (is_known(kind) or not knows_more_than_this()):
         yield Problem(
-            f"a model of type '{facts.model_type}' cannot do {spec.task.type}: transformers has no "
-            "sequence classification for it",
+            f"a model of type '{kind}' cannot do {task}",
             path=BASE,
-            hint="choose an encoder such as bert, roberta, deberta-v2 or modernbert",
+            hint=f"choose {_FITTING[task]}",
         )
 
 
 def _too_long(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
-    most, wanted = facts.max_positions, spec.training.max_length
-    if most is not None and wanted > most:
+    most, training = facts.max_positions, spec.training
+    if most is None:
+        return
+    if training.max_length > most:
         yield Problem(
-            f"the base reads at most {most} tokens, not {wanted}",
+            f"the base reads at most {most} tokens, not {training.max_length}",
             path="training.max_length",
             hint=f"write {most} or less, or choose a base that reads longer texts",
+        )
+    target = training.max_target_length or 0
+    if isinstance(spec.task, WRITES_TEXT) and target > most:
+        yield Problem(
+            f"the base writes at most {most} tokens, not {target}",
+            path="training.max_target_length",
+            hint=f"write {most} or less, or choose a base of longer texts",
         )
 
 

@@ -3,15 +3,23 @@
 from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
-from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TaskSpec, TextClassification
+from orchestrator.specs.task import (
+    CausalLm,
+    CustomTask,
+    Summarization,
+    TaskSpec,
+    TextClassification,
+    Translation,
+)
 from orchestrator.specs.training import (
-    METRICS_TO_MINIMIZE,
     CheckpointSpec,
     EarlyStopping,
     EngineSpec,
     EvaluationSpec,
+    GenerationSpec,
     OutputSpec,
     ResourcesSpec,
     SchedulingSpec,
@@ -21,9 +29,10 @@ from orchestrator.specs.training import (
 
 __all__ = [
     "API_VERSION",
-    "DEFAULT_COLUMNS",
     "METRICS_TO_MINIMIZE",
     "SPLITS",
+    "TASK_METRICS",
+    "CausalLm",
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
@@ -35,6 +44,7 @@ __all__ = [
     "FineTuneSpec",
     "FreezeMethod",
     "FullMethod",
+    "GenerationSpec",
     "Metadata",
     "MethodSpec",
     "ModelSpec",
@@ -45,8 +55,10 @@ __all__ = [
     "SelectionSpec",
     "Source",
     "Split",
+    "Summarization",
     "TaskSpec",
     "TextClassification",
     "TrainingSpec",
+    "Translation",
     "training_domains",
 ]

@@ -59,6 +59,12 @@ class MemoryCase:
         return 2 if low else FP32
 
     @property
+    def outputs_of_row(self) -> int:
+        """Logits: of the classes, or of the vocabulary at every token."""
+        vocabulary = self.model.vocabulary
+        return vocabulary * self.length if vocabulary else self.num_labels
+
+    @property
     def compute_bytes(self) -> int:
         return FP32 if self.precision == "fp32" else 2
 
@@ -69,7 +75,7 @@ def worker_memory(case: MemoryCase) -> WorkerMemory:
     offloaded_weights = case.offload == "parameters" and case.on_gpu
     offloaded_optimizer = case.offload != "none" and case.on_gpu
     activations = _activations(case)
-    logits = 3 * FP32 * case.micro_batch_size * case.num_labels
+    logits = 3 * FP32 * case.micro_batch_size * case.outputs_of_row
     backward, update = _backward_buffers(case), _update_buffers(case)
     evaluation = max(0, _evaluation(case) - activations)
     if case.on_gpu:
@@ -182,10 +188,11 @@ def _layer_bytes_per_token(case: MemoryCase) -> int:
 
 
 def _evaluation(case: MemoryCase) -> int:
-    """One layer's forward for the rows that are evaluated at once; nothing is kept."""
+    """One layer's forward for the rows that are evaluated at once, and what it predicts."""
     facts = case.model.facts
     per_token = case.compute_bytes * (4 * facts.hidden_size + facts.intermediate_size)
-    return int(case.evaluation_rows * case.length * per_token)
+    logits = 2 * FP32 * case.outputs_of_row if case.model.vocabulary else 0
+    return int(case.evaluation_rows * (case.length * per_token + logits))
 
 
 def _gathered(case: MemoryCase) -> int:

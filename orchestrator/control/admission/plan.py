@@ -61,6 +61,7 @@ from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
 
@@ -74,7 +75,9 @@ def make_plan(inputs: PlanInputs) -> Plan:
     assert inputs.model is not None, "every task but a custom one has a base"
     # 1. What the spec leaves open, but for the engine.
     resolved = resolve_spec(inputs.spec, inputs.surroundings)
-    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
+    model = trained_model(
+        inputs.model, resolved.spec.task, resolved.spec.method, len(inputs.data.labels)
+    )
     lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
     # 2. The engine: the fastest way that fits.
     machine = Machine(inputs.hardware, resolved.spec.resources)
@@ -133,7 +136,7 @@ def _case(
         length=lengths.longest,
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
-        evaluation_rows=spec.evaluation.batch_size,
+        evaluation_rows=spec.evaluation.batch_size or 1,
     )
 
 
@@ -149,6 +152,7 @@ def _estimate(
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        **_generated(inputs, spec),
     )
     time = plan_time(spec, case, steps, speed, work)
     local = _store_is_local(spec)
@@ -159,6 +163,20 @@ def _estimate(
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
     )
+
+
+def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
+    """What the model is to write at the end; nothing for tasks that write no texts."""
+    target = target_length(spec)
+    if target is None:
+        return {}
+    settings = spec.evaluation.generation
+    rows = sum(
+        min(facts.num_rows, settings.max_samples)
+        for (_, split), facts in inputs.data.splits.items()
+        if split == "test"
+    )
+    return {"generated_rows": rows, "generated_tokens": settings.max_new_tokens or target}
 
 
 def _store_is_local(spec: FineTuneSpec) -> bool:
@@ -272,11 +290,13 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
         )
 
 
+def _lists_labels(spec: FineTuneSpec) -> bool:
+    return isinstance(spec.task, TextClassification) and spec.task.labels is not None
+
+
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    assert isinstance(written.task, TextClassification)
-    assert isinstance(resolved.task, TextClassification)
-    if written.task.labels is None:
+    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
     if written.data.train_on is None:

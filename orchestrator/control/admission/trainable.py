@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import FreezeMethod, MethodSpec
+from orchestrator.specs import FreezeMethod, MethodSpec, TaskSpec
+from orchestrator.specs.task import LANGUAGE_TASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,21 +17,38 @@ class TrainedModel:
     total_parameters: int
     trainable_parameters: int
     trainable_layers: int  # layers that keep activations for the way back
+    vocabulary: int = 0  # outputs of each token; 0 where a row has some classes
 
     @property
     def frozen_parameters(self) -> int:
         return self.total_parameters - self.trainable_parameters
 
+    @property
+    def multiplied_parameters(self) -> int:
+        """Those that every token is multiplied with: looking embeddings up costs nothing."""
+        tied = self.vocabulary * self.facts.hidden_size if self.facts.tied_embeddings else 0
+        return self.total_parameters - self.facts.parameters.embeddings + tied
 
-def trained_model(facts: ModelFacts, method: MethodSpec, num_labels: int) -> TrainedModel:
-    """What learns under `method` on a base with a new head of `num_labels` outputs."""
-    head = facts.new_head_parameters(num_labels)
+
+def trained_model(
+    facts: ModelFacts, task: TaskSpec, method: MethodSpec, num_labels: int
+) -> TrainedModel:
+    """What learns under `method` on a base with the head of `task`.
+
+    A new one of `num_labels` outputs, or that of the vocabulary, which every language model has.
+    """
+    vocabulary = facts.vocab_size if isinstance(task, LANGUAGE_TASKS) else 0
+    if vocabulary:
+        head = 0 if facts.tied_embeddings else vocabulary * facts.hidden_size
+    else:
+        head = facts.new_head_parameters(num_labels)
     total = facts.parameters.total + head
     if not isinstance(method, FreezeMethod):
-        return TrainedModel(facts, total, total, facts.num_layers)
+        return TrainedModel(facts, total, total, facts.num_layers, vocabulary)
     if method.all_layers:
-        return TrainedModel(facts, total, head, 0)
+        return TrainedModel(facts, total, head, 0, vocabulary)
     assert method.num_layers is not None
     assert method.num_layers <= facts.num_layers, "`model_problems` has refused more"
     frozen = facts.parameters.embeddings + sum(facts.parameters.layers[: method.num_layers])
-    return TrainedModel(facts, total, total - frozen, facts.num_layers - method.num_layers)
+    layers = facts.num_layers - method.num_layers
+    return TrainedModel(facts, total, total - frozen, layers, vocabulary)

@@ -28,6 +28,7 @@ from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
 from orchestrator.specs.paths import local_path
+from orchestrator.specs.task_checks import target_length
 from orchestrator.storage.bases import (
     Base,
     BasePlaces,
@@ -220,7 +221,7 @@ def _tokens(
         return None
     body = loaded.spec.spec
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    return token_facts(tables, tokenizer, body.training.max_length)
+    return token_facts(tables, tokenizer, body.training.max_length, target_length(body))
 
 
 def _base_problems(
