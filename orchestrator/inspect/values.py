@@ -110,7 +110,7 @@ def whole_column(
 
 
 def _conversations(column: str, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[RowFault]]:
-    """Row by row: each is a structure of its own. The first fault of a kind stands for the others."""
+    """Row by row, each a structure of its own; the first fault of a kind stands for its others."""
     found: list[str] = []
     faults: dict[tuple[str, str], tuple[int, int]] = {}  # message, hint -> first row, rows
     for number, value in enumerate(values.to_pylist()):

@@ -15,7 +15,6 @@ from orchestrator.specs.task import (
     Summarization,
     Translation,
 )
-from orchestrator.specs.training import GenerationSpec
 
 WRITES_TEXT = (Translation, Summarization)
 
@@ -104,7 +103,7 @@ def _texts_alone(spec: FineTune) -> Iterator[Problem]:
     if spec.spec.training.max_target_length is not None:
         hint = "remove it; training.max_length cuts its rows"
         yield Problem(told, path="training.max_target_length", hint=hint)
-    if spec.spec.evaluation.generation != GenerationSpec():
+    if spec.spec.evaluation.generation is not None:
         yield Problem(told, path="evaluation.generation", hint="remove it")
 
 

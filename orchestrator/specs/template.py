@@ -86,7 +86,7 @@ _EXAMPLES_OF_TASKS = {
 }
 _OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
 _OF_CLASSES = frozenset({"training.loss", "data.collator", "evaluation.custom_metrics"})
-_WITHOUT_EFFECT = {
+WITHOUT_EFFECT = {
     "text-classification": _OF_TEXTS,
     "causal-lm": _OF_TEXTS | _OF_CLASSES,
     "translation": _OF_CLASSES,
@@ -154,7 +154,7 @@ def _section(section: str, written: Mapping[str, str], task: str) -> Iterator[st
         "evaluation.metrics": f"[{', '.join(metrics.shown[:2])}]",
     }
     for ref in all_fields():
-        if ref.parent == section and ref.path not in _WITHOUT_EFFECT[task]:
+        if ref.parent == section and ref.path not in WITHOUT_EFFECT[task]:
             yield from _field(ref.path, written.get(ref.path), 4, examples.get(ref.path))
 
 
@@ -185,7 +185,7 @@ def _data(
     example = f"[{', '.join(map(_scalar, trained))}]"
     yield from _field("data.train_on", None, 4, example=example)
     for path in ("data.valid_fraction", "data.transform", "data.collator"):
-        if path not in _WITHOUT_EFFECT[task]:
+        if path not in WITHOUT_EFFECT[task]:
             yield from _field(path, None, 4)
 
 

@@ -257,9 +257,9 @@ class EvaluationSpec(SpecModel):
             "Rows a worker evaluates at once; absent: 64, or 8 where every token is predicted."
         ),
     )
-    generation: GenerationSpec = Field(
-        default_factory=lambda: GenerationSpec(),
-        description="How texts are generated for the metrics that compare texts.",
+    generation: GenerationSpec | None = Field(
+        default=None,
+        description="How texts are generated for the metrics that compare texts; absent: greedily.",
     )
     bootstrap_samples: int = Field(
         default=1000,

@@ -113,9 +113,8 @@ def _evaluations(spec: FineTuneSpec, total: int, per_epoch: int) -> int:
 def forward_flops(case: MemoryCase, length: float) -> float:
     """FLOPs of one token's forward pass."""
     facts = case.model.facts
-    return (
-        2.0 * case.model.multiplied_parameters + 4.0 * length * facts.hidden_size * facts.num_layers
-    )
+    attention = 4.0 * length * facts.hidden_size * facts.num_layers
+    return 2.0 * case.model.multiplied_parameters + attention
 
 
 def training_flops(case: MemoryCase, length: float) -> float:
@@ -184,7 +183,9 @@ def plan_time(
     step = step_seconds(case, steps, speed)
     test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
     valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
-    test += _generation_seconds(case, work, spec.evaluation.generation.num_beams, speed)
+    generation = spec.evaluation.generation
+    if generation is not None:
+        test += _generation_seconds(case, work, generation.num_beams, speed)
     before = test if spec.evaluation.before else 0.0
     parts = {
         "start_seconds": START_SECONDS,

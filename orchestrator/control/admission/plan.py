@@ -171,6 +171,7 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
     if target is None:
         return {}
     settings = spec.evaluation.generation
+    assert settings is not None, "a resolved spec says how texts are written"
     rows = sum(
         min(facts.num_rows, settings.max_samples)
         for (_, split), facts in inputs.data.splits.items()

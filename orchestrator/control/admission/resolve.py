@@ -58,7 +58,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     target = target_length(spec.spec)
     if target is not None:
         training.setdefault("max_target_length", target)
-        evaluation["generation"].setdefault("max_new_tokens", target)
+        evaluation.setdefault("generation", {}).setdefault("max_new_tokens", target)
     return FineTune.model_validate(document)
 
 

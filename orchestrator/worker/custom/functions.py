@@ -63,11 +63,11 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
     """Every row after the user's transform; the same on every rank, or an error."""
     if functions.transform is None:
         return tables
-    assert isinstance(task, TextClassification), "a script reads its rows itself"
     entry, function = functions.transform
+    labels = task.labels if isinstance(task, TextClassification) else None
     changed: Tables = {}
     for key, table in tables.items():
-        changed[key] = _transformed(table, entry, function, task.labels or ())
+        changed[key] = _transformed(table, entry, function, labels)
         if not changed[key].num_rows:
             raise UserCodeError(f"{entry} leaves no row of {'/'.join(key)}")
     digest = hashlib.sha256(repr([t.to_pydict() for t in changed.values()]).encode()).hexdigest()
@@ -80,7 +80,7 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
 
 
 def _transformed(
-    table: pa.Table, entry: str, function: UserFunction, labels: Sequence[str]
+    table: pa.Table, entry: str, function: UserFunction, labels: Sequence[str] | None
 ) -> pa.Table:
     roles = table.column_names
     columns: dict[str, list[str]] = {role: [] for role in roles}
@@ -93,7 +93,9 @@ def _transformed(
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
 
-def _checked(made: Any, roles: Sequence[str], labels: Sequence[str], what: str) -> dict[str, str]:
+def _checked(
+    made: Any, roles: Sequence[str], labels: Sequence[str] | None, what: str
+) -> dict[str, str]:
     """A row as the system works with it; other keys are dropped."""
     if not isinstance(made, Mapping) or not set(roles) <= set(made):
         raise UserCodeError(f"{what}: gave {made!r:.80}, not None or a mapping of {_and(roles)}")
@@ -101,7 +103,7 @@ def _checked(made: Any, roles: Sequence[str], labels: Sequence[str], what: str) 
         row = {role: one_value(role, role, made[role]) for role in roles}
     except BadValue as error:
         raise UserCodeError(f"{what}: {error.message}", hint=error.hint) from None
-    if row["label"] not in labels:
+    if labels is not None and row["label"] not in labels:
         raise UserCodeError(
             f"{what}: gave the label {row['label']!r}, which the task does not know",
             hint="list every label in task.labels",
@@ -117,17 +119,14 @@ class CustomizedTask:
         self._functions = functions
         self._gang = gang
         self.version = task.version
-        self.main_metric = task.main_metric
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel:
         return self._task.build_model(folder, dtype)
 
-    def encode(
-        self, table: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> Encoded:
-        return self._task.encode(table, tokenizer, max_length)
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+        return self._task.encode(table, tokenizer)
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -163,8 +162,8 @@ class CustomizedTask:
         summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
         return summed
 
-    def predictions(self, outputs: Any) -> torch.Tensor:
-        return self._task.predictions(outputs)
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return self._task.predictions(outputs, labels)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         figures = self._task.metrics(predictions, labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,31 @@ def write_weights(
         folder: Created if absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, state_dict=state_dict)
+    with _as_it_came(model):
+        model.save_pretrained(folder, state_dict=state_dict)
+
+
+def without_cache(model: PreTrainedModel) -> None:
+    """Turns off the keys and values that a model keeps for writing: while it learns, a waste."""
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False
+        setattr(model, _HAD_CACHE, True)
+
+
+_HAD_CACHE = "_orchestrator_had_cache"
+
+
+@contextmanager
+def _as_it_came(model: PreTrainedModel) -> Iterator[None]:
+    """What `without_cache` turned off is on in what is published."""
+    if not getattr(model, _HAD_CACHE, False):
+        yield
+        return
+    model.config.use_cache = True
+    try:
+        yield
+    finally:
+        model.config.use_cache = False
 
 
 def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:

@@ -22,9 +22,10 @@ from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
+from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, base_folder, node_folders
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.models.export import complete_folder
+from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.publishing.card import model_card
 from orchestrator.worker.publishing.publish import publish
@@ -106,8 +107,8 @@ class Attempt:
         with self.clock.phase(Phase.LOAD):
             self.code = bring_code(self.launch, self.gang, self.folders.scratch)
             functions = Functions.of(self.spec, self.code)
-            task = customized(task_for(self.spec.task), functions, self.gang)
             base = base_folder(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
+            task = customized(task_for(self.spec, base), functions, self.gang)
             tokenizer = load_tokenizer(base)
             tables = transformed(
                 load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
@@ -117,13 +118,16 @@ class Attempt:
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored[2] if restored else Progress()
             self.resumed_from = restored[1].step if restored else None
-        evaluation = EvaluationPass(
-            task, tokenizer, self.gang, self.spec.evaluation.batch_size, self.device
-        )
+        batch_size = self.spec.evaluation.batch_size
+        assert batch_size is not None, "the plan resolves it"
+        evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
         if self.spec.evaluation.before and not progress.before:
             with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = self._evaluate(model, evaluation, splits)
+                figures = start_figures(
+                    *(self.launch, task, self.gang, open_store(self.launch.store)),
+                    measure=lambda: self._evaluate(model, evaluation, splits),
+                )
                 progress = progress.model_copy(update={"before": figures})
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
@@ -179,6 +183,7 @@ class Attempt:
     def _train(self, run: Run, model: PreTrainedModel, resume: Path | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         apply_method(self.spec.method, model)
+        without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -217,10 +222,10 @@ class Attempt:
         self, model: PreTrainedModel, evaluation: EvaluationPass, splits: Splits
     ) -> dict[str, dict[str, Any]]:
         """domain -> reported figures on test."""
-        forward = on_device(model, self.device)
-        samples, seed = self.spec.evaluation.bootstrap_samples, self.spec.training.seed
+        on_device(model, self.device)
+        how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, forward, encoded, samples, seed)
+            domain: reported_figures(evaluation, model, encoded, how, seed)
             for domain, encoded in splits.test.items()
         }
 

@@ -21,7 +21,7 @@ from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.trainer import FineTuneTrainer, Run
-from tests.worker.tiny import launch, rows
+from tests.worker.tiny import launch
 
 
 class NoCheckpoints:
@@ -45,11 +45,13 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
         scratch,
         training={**case["training"], "warmup_ratio": 0.0, "max_length": 16},
         engine=case["engine"],
+        task=case["task"],
+        evaluation={},
         resources={"workers": gang.world_size},
     )
     spec = order.spec.spec
-    task, tokenizer = task_for(spec.task), load_tokenizer(base)
-    encoded = task.encode(pa.table(rows(case["num_rows"])), tokenizer, 16)
+    task, tokenizer = task_for(spec, base), load_tokenizer(base)
+    encoded = task.encode(pa.table(case["rows"]), tokenizer)
     batches = BatchPlan(
         digest="toy",
         seed=spec.training.seed,
@@ -81,9 +83,10 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
 
 
 def main() -> None:
-    base, scratch, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    scratch = Path(sys.argv[1])
+    cases = json.loads((scratch / "cases.json").read_text())
     gang = Gang.join()
-    found = {name: train(case, base, scratch, gang) for name, case in cases.items()}
+    found = {name: train(case, Path(case["base"]), scratch, gang) for name, case in cases.items()}
     if gang.is_first:
         (scratch / "found.json").write_text(json.dumps(found))
 

@@ -19,7 +19,7 @@ from tests.worker.tiny import launch, write_base
 def model(tmp_path: Path) -> PreTrainedModel:
     base = write_base(tmp_path)
     return load_model(
-        task_for(launch(base, tmp_path).spec.spec.task), base, load_tokenizer(base), seed=1
+        task_for(launch(base, tmp_path).spec.spec, base), base, load_tokenizer(base), seed=1
     )
 
 

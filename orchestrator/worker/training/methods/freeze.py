@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import chain
 
@@ -10,6 +11,9 @@ from transformers import PreTrainedModel
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs import FreezeMethod
+
+_EMBEDDING = re.compile(r"((encoder|decoder)\.)?(\w*embed\w*|wte|wpe|shared)")
+"""Modules below the layers; the decoder's are the encoder's as a rule."""
 
 
 def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
@@ -39,7 +43,10 @@ def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
 
 
 def encoder_layers(base: torch.nn.Module) -> list[torch.nn.Module]:
-    """The stack of equal blocks: the longest ModuleList of the base."""
+    """The stack of equal blocks: the longest ModuleList of the base, or of its encoder."""
+    reader = getattr(base, "encoder", None)
+    if isinstance(reader, torch.nn.Module) and hasattr(base, "decoder"):
+        base = reader
     stacks = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
     assert stacks, f"{type(base).__name__} has no stack of layers"
     return max((list(stack) for stack in stacks), key=len)
@@ -47,10 +54,14 @@ def encoder_layers(base: torch.nn.Module) -> list[torch.nn.Module]:
 
 def embedding_parameters(base: torch.nn.Module) -> list[torch.nn.Parameter]:
     """Everything below the first layer: token, position and type embeddings and their norm."""
-    for name, module in base.named_children():
-        if "embed" in name:
-            return list(module.parameters())
-    raise AssertionError(f"{type(base).__name__} has no embeddings below its layers")
+    found = [
+        parameter
+        for name, module in base.named_modules()
+        if _EMBEDDING.fullmatch(name)
+        for parameter in module.parameters()
+    ]
+    assert found, f"{type(base).__name__} has no embeddings below its layers"
+    return found
 
 
 def _freeze(parameters: Iterable[torch.nn.Parameter]) -> None:
