@@ -119,6 +119,7 @@ class CustomizedTask:
         self._functions = functions
         self._gang = gang
         self.version = task.version
+        self.loader = task.loader
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32

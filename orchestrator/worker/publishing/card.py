@@ -8,13 +8,32 @@ from typing import Any
 import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
-from orchestrator.specs import FreezeMethod, MethodSpec, TextClassification
+from orchestrator.specs import (
+    TASK_METRICS,
+    CausalLm,
+    FreezeMethod,
+    MethodSpec,
+    TextClassification,
+)
 
 Figures = dict[str, dict[str, Any]]
 
+_PIPELINES = {
+    "text-classification": "text-classification",
+    "causal-lm": "text-generation",
+    "translation": "translation",
+    "summarization": "summarization",
+}
+"""By task: what hubs call it."""
+
 
 def model_card(
-    launch: Launch, metrics: Figures, before: Figures, selection: SelectionOutcome, rows: Figures
+    launch: Launch,
+    metrics: Figures,
+    before: Figures,
+    selection: SelectionOutcome,
+    rows: Figures,
+    kind: str = "AutoModelForSequenceClassification",
 ) -> str:
     """The text of README.md.
 
@@ -24,6 +43,7 @@ def model_card(
         before: The same for the untrained start; may be empty.
         selection: Which weights these are.
         rows: domain -> {split: rows} of the data.
+        kind: transformers' class that loads the model.
     """
     parts = [
         _front_matter(launch, metrics),
@@ -34,7 +54,7 @@ def model_card(
         "## Data",
         _data(launch, rows),
         "## Use",
-        _use(),
+        _use(launch, kind),
         "## Limits",
         _limits(launch, metrics),
     ]
@@ -56,15 +76,14 @@ def _front_matter(launch: Launch, metrics: Figures) -> str:
             "task": {"type": spec.task.type},
             "dataset": {"name": domain, "type": domain},
             "metrics": [
-                {"type": name, "value": round(float(values[name]), 4)}
-                for name in ("accuracy", "macro_f1")
+                {"type": name, "value": round(float(values[name]), 4)} for name in _shown(launch)
             ],
         }
         for domain, values in metrics.items()
     ]
     front = {
         "library_name": "transformers",
-        "pipeline_tag": spec.task.type,
+        "pipeline_tag": _PIPELINES[spec.task.type],
         "base_model": _base(launch),
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
@@ -78,9 +97,16 @@ def _base(launch: Launch) -> str:
     return model.base
 
 
-def _labels(launch: Launch) -> tuple[str, ...]:
+def _shown(launch: Launch) -> tuple[str, ...]:
+    spec = launch.spec.spec
+    return spec.evaluation.shown_metrics or TASK_METRICS[spec.task.type].shown
+
+
+def _what(launch: Launch) -> str:
     task = launch.spec.spec.task
-    return (task.labels or ()) if isinstance(task, TextClassification) else ()
+    if isinstance(task, TextClassification):
+        return f"{task.type} into {', '.join(task.labels or ())}"
+    return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -93,25 +119,28 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
         f"validation split ({selection.value:.4f})"
     )
     return (
-        f"{spec.task.type} into {', '.join(_labels(launch))}; "
+        f"{_what(launch)}; "
         f"{describe_method(spec.method)} of `{_base(launch)}` "
         f"on {', '.join(spec.data.train_on)}. These are {chosen}."
     )
 
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
-    shown = launch.spec.spec.evaluation.shown_metrics or ("accuracy", "macro_f1")
+    shown = _shown(launch)
+    has_floor = isinstance(launch.spec.spec.task, TextClassification)
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = f"{values['majority_accuracy']:.3f}"
-        rows.append([domain, role, str(values["num_rows"]), *cells, floor])
-    note = (
-        "Before training → after it, with the 95 % bootstrap interval of the latter; the floor is "
-        "the accuracy of always answering the most frequent class."
-    )
-    header = ["domain", "role", "rows", *shown, "floor"]
+        floor = [f"{values['majority_accuracy']:.3f}"] if has_floor else []
+        rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
+    note = "Before training → after it, with the 95 % bootstrap interval of the latter."
+    if has_floor:
+        note += " The floor is the accuracy of always answering the most frequent class."
+    signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
+    if signatures:
+        note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
+    header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
     return _table(header, rows) + "\n\n" + note
 
 
@@ -133,12 +162,17 @@ def _data(launch: Launch, rows: Figures) -> str:
     return _table(["domain", "split", "rows", "sha256"], lines)
 
 
-def _use() -> str:
-    return (
-        "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
-        'model = AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```'
-    )
+def _use(launch: Launch, kind: str) -> str:
+    lines = [
+        f"from transformers import {kind}, AutoTokenizer",
+        "",
+        f'model = {kind}.from_pretrained("path/to/this/folder")',
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+    ]
+    task = launch.spec.spec.task
+    prompt = getattr(task, "prompt", None)
+    read = f"\n\nThe model reads `{prompt}`." if prompt else ""
+    return "\n".join(["```python", *lines, "```"]) + read
 
 
 def _limits(launch: Launch, metrics: Figures) -> str:
@@ -151,7 +185,7 @@ def _limits(launch: Launch, metrics: Figures) -> str:
     weak = [
         domain
         for domain, values in metrics.items()
-        if float(values["accuracy"]) <= float(values["majority_accuracy"])
+        if "accuracy" in values and values["accuracy"] <= values["majority_accuracy"]
     ]
     if weak:
         lines.append(f"- No better than the majority floor on: {', '.join(weak)}.")

@@ -31,6 +31,9 @@ class Task(Protocol):
     version: str
     """Changes when the same spec and data would train other weights."""
 
+    loader: str
+    """transformers' class that loads what is published."""
+
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel: ...

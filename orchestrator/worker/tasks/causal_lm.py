@@ -31,6 +31,7 @@ class CausalLmTask:
     """Learns the next token: of whole texts, of completions, or of what the assistant says."""
 
     version = "causal-lm/1"
+    loader = "AutoModelForCausalLM"
 
     def __init__(self, spec: CausalLm, max_length: int) -> None:
         self.rows = spec.rows

@@ -46,6 +46,7 @@ class TextClassificationTask:
     """Fine-tunes a sequence-classification head on the base's pooled output."""
 
     version = "text-classification/1"
+    loader = "AutoModelForSequenceClassification"
 
     def __init__(self, spec: TextClassification, max_length: int) -> None:
         assert spec.labels is not None, "the plan resolves the labels"

@@ -109,6 +109,7 @@ class EncoderDecoderTask(_WritingTask):
     """The encoder reads, the decoder writes."""
 
     writes_after_prompt = False
+    loader = "AutoModelForSeq2SeqLM"
 
     def __init__(
         self, writing: Writing, max_length: int, max_target_length: int, start_id: int
@@ -166,6 +167,7 @@ class PromptedTask(_WritingTask):
     """A causal model reads the prompt and writes on."""
 
     writes_after_prompt = True
+    loader = "AutoModelForCausalLM"
 
     def __init__(self, writing: Writing, max_length: int, max_target_length: int) -> None:
         super().__init__(writing, max_length, max_target_length)

@@ -274,7 +274,8 @@ class Attempt:
             if self.gang.is_first:
                 chosen, rows = outcome.selection, splits.num_rows
                 assert chosen is not None
-                card = model_card(self.launch, metrics, outcome.before, chosen, rows)
+                loader = run.task.loader
+                card = model_card(self.launch, metrics, outcome.before, chosen, rows, loader)
                 code = self.code.code if self.code is not None else None
                 version = publish(self.launch, self.store, outcome, folder, card, code)
                 outcome = outcome.model_copy(
