@@ -19,11 +19,11 @@ DEFAULT_METRIC = "macro_f1"
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A version's files in a local folder; `max_length` is what it was trained with."""
+    """A version's files in a local folder, and the body of its spec; empty: from elsewhere."""
 
     name: str
     folder: Path
-    max_length: int | None
+    spec: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,7 @@ def pull(ref: str, store: str | None) -> Pulled:
     version = registry.resolve(ref)
     folder = fetch_with(settings)(version.url)
     spec = resolved_spec(document(registry, version, "lineage.json"))
-    max_length = spec.get("training", {}).get("max_length")
-    return Pulled(version.ref, folder, max_length)
+    return Pulled(version.ref, folder, spec)
 
 
 def summaries(registry: ModelRegistry) -> list[Summary]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -25,6 +26,14 @@ class Prediction:
 
     label: str
     probabilities: dict[str, float]
+
+    def fields(self) -> dict[str, Any]:
+        """What a row is written out with."""
+        return {
+            "predicted_label": self.label,
+            "probability": self.probabilities[self.label],
+            "probabilities": self.probabilities,
+        }
 
 
 class Predictor:

@@ -11,6 +11,13 @@ class Prediction:
     label: str
     probabilities: dict
 
+    def fields(self):
+        return {
+            "predicted_label": self.label,
+            "probability": self.probabilities[self.label],
+            "probabilities": self.probabilities,
+        }
+
 
 class Predictor:
     """Calls a text positive where it says good; remembers how it was asked."""
