@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import Ids, attention_mask, pad_id, padded
-from orchestrator.worker.tasks.base import IGNORED
 
 
 def prompt_ids(

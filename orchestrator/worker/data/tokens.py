@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from orchestrator.worker.data.batches import PADDING
-from orchestrator.worker.tasks.base import IGNORED
+from orchestrator.worker.data.batches import IGNORED, PADDING
 
 Ids = list[int]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from orchestrator.worker.tasks.base import IGNORED
+from orchestrator.worker.data.batches import IGNORED
 
 CONFIDENCE = 0.95
 LOSS, TOKENS, CORRECT = range(3)

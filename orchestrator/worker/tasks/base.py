@@ -11,8 +11,6 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-IGNORED = -100  # torch's ignore_index: what has this label does not count
-
 
 class Encoded(Protocol):
     """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""

@@ -16,6 +16,7 @@ from orchestrator.inspect.messages import LEARNED, messages_of
 from orchestrator.specs import CausalLm
 from orchestrator.specs.task import MESSAGES
 from orchestrator.worker.data import prompts
+from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import Ids, TokenRows
 from orchestrator.worker.evaluation.tokens import (
     token_intervals,
@@ -24,7 +25,6 @@ from orchestrator.worker.evaluation.tokens import (
     token_sums,
 )
 from orchestrator.worker.models.language import causal_model
-from orchestrator.worker.tasks.base import IGNORED
 
 
 class CausalLmTask:

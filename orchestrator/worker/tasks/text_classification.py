@@ -16,13 +16,12 @@ from transformers import (
 )
 
 from orchestrator.specs import TextClassification
-from orchestrator.worker.data.batches import PADDING
+from orchestrator.worker.data.batches import IGNORED, PADDING
 from orchestrator.worker.data.collating import pad_rows
 from orchestrator.worker.evaluation.classification import (
     bootstrap_intervals,
     classification_metrics,
 )
-from orchestrator.worker.tasks.base import IGNORED
 
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):

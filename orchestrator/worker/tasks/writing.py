@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from orchestrator.specs import Summarization, Translation
 from orchestrator.specs.task import SOURCE_PLACE, TEXT_PLACE
 from orchestrator.worker.data import prompts
+from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import TokenRows, attention_mask, pad_id, padded
 from orchestrator.worker.evaluation.texts import summarization_metrics, translation_metrics
 from orchestrator.worker.evaluation.tokens import (
@@ -28,7 +29,6 @@ from orchestrator.worker.evaluation.tokens import (
     token_sums,
 )
 from orchestrator.worker.models.language import causal_model, seq2seq_model
-from orchestrator.worker.tasks.base import IGNORED
 
 TextMetrics = Callable[[Sequence[str], Sequence[str], int, int], dict[str, Any]]
 
