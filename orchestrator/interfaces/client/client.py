@@ -125,7 +125,7 @@ class Client:
         answer = self._told(
             sent, lambda: self.connection.post("/jobs", SubmitAnswer, asked, headers=key)
         )
-        return JobHandle(self.connection, JobView(**dict(answer.job)), answer.message)
+        return JobHandle.of_answer(self.connection, answer)
 
     def plan(
         self, spec: Spec, sets: Sequence[str] = (), *, on_upload: Told = lambda name, size: None

@@ -40,11 +40,21 @@ _COLOURS = {
 class JobHandle:
     """A job: `job` is what was last heard of it, `refresh` asks again."""
 
-    def __init__(self, connection: Connection, job: JobView, message: str = "") -> None:
+    def __init__(
+        self, connection: Connection, job: JobView, message: str = "", *, is_new: bool = False
+    ) -> None:
         self._connection = connection
         self.job = job
         self.message = message
         """What the server said to its submission, e.g. that the same was trained before."""
+        self.is_new = is_new
+        """Whether this submission made it."""
+
+    @classmethod
+    def of_answer(cls, connection: Connection, answer: SubmitAnswer) -> JobHandle:
+        """What a submission was answered with."""
+        job = JobView(**dict(answer.job))
+        return cls(connection, job, answer.message, is_new=answer.is_new)
 
     @property
     def id(self) -> str:
@@ -83,7 +93,7 @@ class JobHandle:
         """A new job of the same documents."""
         key = {IDEMPOTENCY_KEY: idempotency_key or uuid.uuid4().hex}
         answer = self._connection.post(self._path("rerun"), SubmitAnswer, headers=key)
-        return JobHandle(self._connection, JobView(**dict(answer.job)), answer.message)
+        return JobHandle.of_answer(self._connection, answer)
 
     def delete(self) -> str:
         """Deletes it with its checkpoints and logs; what could not be deleted."""
