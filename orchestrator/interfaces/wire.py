@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from orchestrator.errors import InvalidInput, Problem
+from orchestrator.errors import InvalidInput
 from orchestrator.records import (
     AccessToken,
     Event,
@@ -25,6 +25,7 @@ from orchestrator.records import (
 )
 from orchestrator.specs import FineTune
 from orchestrator.specs.base import DnsLabel
+from orchestrator.specs.explain import as_problem, findings
 
 API = "/api/v1"
 PROBLEM_TYPE = "application/problem+json"
@@ -56,12 +57,8 @@ class Asked(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise InvalidInput(
-                [
-                    Problem(fault["msg"], path=".".join(map(str, fault["loc"])))
-                    for fault in error.errors(include_url=False)
-                ]
-            ) from None
+            found = findings(error, fields, {})
+            raise InvalidInput([as_problem(finding, {}, None) for finding in found]) from None
 
 
 class ProblemDetail(Answer):
