@@ -84,13 +84,6 @@ def time_left(progress: Progress, now: float) -> float | None:
     return max(0.0, pace * (progress.max_steps - progress.step))
 
 
-def short_age(seconds: float) -> str:
-    """`40 s`, `5 min`, `3 h`, `12 d`."""
-    if seconds < 60:
-        return f"{max(int(seconds), 0)} s"
-    return figures.age(seconds).removesuffix(" ago")
-
-
 def demand(job: JobView) -> str:
     """`2 × 1 CPU, 3.1 GB`."""
     asked = job.demand

@@ -126,6 +126,8 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(HERE, "doctor", "Check what this machine can do, with remedies."),
         _command(JOBS, "login", "Keep a server's address and a token for this user."),
         _command(JOBS, "submit", "Queue the job of a spec on a server."),
+        _command(JOBS, "jobs", "List jobs, the newest first, and why those wait that wait."),
+        _command(JOBS, "show", "Show a job: its state, why it waits, attempts, figures."),
         *(
             _command(JOBS, name, help_line, module="changes")
             for name, help_line in (
