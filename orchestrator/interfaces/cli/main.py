@@ -144,6 +144,11 @@ COMMANDS: dict[str, LazyCommand] = dict(
         ),
         _command(SERVER, "serve", "Serve the API, and run the jobs of its queues."),
         _command(SERVER, "token", "Make, list and revoke the tokens of users.", module="tokens"),
+        _command(SERVER, "queues", "List queues with their use; admins also set and delete them."),
+        _command(SERVER, "nodes", "List machines and what jobs hold of them."),
+        _command(
+            SERVER, "audit", "Say who asked for what, the newest first; for leads and admins."
+        ),
     )
 )
 

@@ -103,7 +103,7 @@ def test_commands_are_listed_by_where_they_work_in_the_order_they_are_used():
             *("login", "submit", "jobs", "show"),
             *("cancel", "suspend", "resume", "retry", "rerun", "delete"),
         ],
-        "The server itself": ["serve", "token"],
+        "The server itself": ["serve", "token", "queues", "nodes", "audit"],
     }
 
 
