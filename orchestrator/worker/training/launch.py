@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 GROUP_START_TIMEOUT_SECONDS = "600"
 _NO_RETRIES = ("max_failures", "controller_failure_limit", "max_preemption_failures")
+_TOLD_TO_AUTOSCALERS = tuple(
+    f"{verb}_resource_request" for verb in ("_send", "_maybe_send", "_cancel")
+)
 _RAISED = "UserExceptionWithTraceback"
 _NO_PACKAGE = "No module named 'orchestrator"
 _NO_ROOM, _DIED_STARTING = "WorkerGroupStartupTimeoutError", "WorkerGroupStartupFailedError"
@@ -52,9 +55,27 @@ def launch_on_ray(launch_json: str) -> int:
     return _exit_code(launch)
 
 
+class _FixedTrainer(TorchTrainer):
+    """Trains with a gang whose size and place are chosen already.
+
+    Ray Train tells every run to a coordinator of autoscalers: a detached actor, made by the first
+    run and left on the cluster for good. Nobody here would scale by it.
+    """
+
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        for name in _TOLD_TO_AUTOSCALERS:
+            if hasattr(parts.get("scaling_policy"), name):  # an older Ray tells nobody
+                setattr(parts["scaling_policy"], name, _tell_nobody)
+        return super()._initialize_and_run_controller(**parts)
+
+
+def _tell_nobody() -> None:
+    """In place of what Ray Train does."""
+
+
 def _trainer(launch: Launch, launch_json: str, storage: str) -> TorchTrainer:
     resources = launch.spec.spec.resources
-    return TorchTrainer(
+    return _FixedTrainer(
         _worker,
         train_loop_config={"launch": launch_json},
         scaling_config=ScalingConfig(
