@@ -40,7 +40,7 @@ def workplace(store: Path, *seen: Observation) -> tuple[Workplace, list[LaunchRe
 
     def script(request: LaunchRequest) -> Iterator[Observation]:
         requests.append(request)
-        yield from seen
+        return iter(seen)
 
     identity = Identity(run=RUN, data={}, base="cd", recipe="1")
     documents = JobDocuments(
