@@ -53,7 +53,9 @@ def audit(team: str | None, limit: int, url: str | None, as_json: bool) -> None:
 
 
 def _what(entry: AuditEntry) -> str:
-    """The request, digests shortened, and what it was about where its path does not say so."""
-    words = [word for word in entry.target.split() if word not in entry.action]
-    told = " ".join([entry.action.replace("/api/v1", ""), *words])
-    return re.sub(r"[0-9a-f]{64}", lambda digest: f"{digest[0][:12]}…", told)
+    """The request, and below it what it was about; digests are shortened."""
+    action, rest = entry.action.replace("/api/v1", ""), []
+    for word in entry.target.split():
+        action = action.replace(f"/{word}", "/…")
+        rest.append(word[:12] + "…" if re.fullmatch("[0-9a-f]{64}", word) else word)
+    return f"{action}\n{' '.join(rest)}".rstrip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,7 +18,6 @@ from orchestrator.interfaces.cli.tables import plain_table
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_COLUMNS = 20
 MOST_STEPS = 8
-DIGEST_LETTERS = 12
 _OF_SPEED = ("learning_rate", "grad_norm", "samples_per_second", "tokens_per_second")
 
 
@@ -83,9 +83,8 @@ def _value(value: Any) -> str:
         return figures.NOTHING
     if isinstance(value, list | tuple):
         return ", ".join(map(str, value)) or "[]"
-    text = str(value)
-    is_digest = len(text) in (40, 64) and all(c in "0123456789abcdef" for c in text)
-    return text[:DIGEST_LETTERS] if is_digest else text
+    digest = re.fullmatch(r"([0-9a-f]{12})[0-9a-f]{28,52}(-dirty)?", str(value))
+    return f"{digest[1]}{digest[2] or ''}" if digest else str(value)
 
 
 def _curves_table(found: Comparison) -> Table:

@@ -60,6 +60,7 @@ def _admitted(url: str, *, from_stdin: bool) -> tuple[Principal, Login]:
     """Who one is to the server, and what to keep; a token is asked for only where it takes one."""
     from orchestrator.errors import Unauthenticated, UserError
     from orchestrator.interfaces.client import Login
+    from orchestrator.interfaces.client.login import check_token
 
     if from_stdin:
         token = sys.stdin.readline().strip()
@@ -71,6 +72,7 @@ def _admitted(url: str, *, from_stdin: bool) -> tuple[Principal, Login]:
         except Unauthenticated:
             _need_terminal("--token-stdin")
         token = click.prompt("Token", hide_input=True, err=True).strip()
+    check_token(token)
     kept = Login(url, token)
     return _whoami(kept), kept
 
