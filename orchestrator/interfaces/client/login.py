@@ -34,9 +34,9 @@ def find_login(
     """
     environ = os.environ if environ is None else environ
     kept = kept_login(environ)
-    asked = url or environ.get(URL_VARIABLE) or (kept.url if kept else DEFAULT_URL)
-    _check_url(asked)
-    asked = asked.rstrip("/")
+    asked = checked_url(
+        url or environ.get(URL_VARIABLE) or (kept.url if kept is not None else DEFAULT_URL)
+    )
     known = kept.token if kept is not None and kept.url == asked else None
     used = token or environ.get(TOKEN_VARIABLE) or known
     if used is not None:
@@ -53,8 +53,8 @@ def check_token(token: str) -> None:
         )
 
 
-def _check_url(url: str) -> None:
-    """Raises SettingsError for what cannot be asked."""
+def checked_url(url: str) -> str:
+    """The URL without a slash at its end; raises SettingsError for what cannot be asked."""
     try:
         parts = urlsplit(url)
         host, _ = (parts.hostname or "").encode("idna"), parts.port
@@ -64,6 +64,7 @@ def _check_url(url: str) -> None:
         raise SettingsError(f"{url!r} is no server", hint="write http://… or https://…")
     if parts.username is not None:
         raise SettingsError("a server's URL holds no user", hint="log in with a token instead")
+    return url.rstrip("/")
 
 
 def login_file(environ: Mapping[str, str]) -> Path:
