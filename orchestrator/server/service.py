@@ -32,6 +32,7 @@ from orchestrator.interfaces.api.reports import REPORTS_PATH
 from orchestrator.interfaces.api.service import Service, cluster_hardware
 from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import Job, JobDocuments
+from orchestrator.server.reaching import report_base
 from orchestrator.settings import Settings
 from orchestrator.storage.bases import BasePlaces, fetch_base, resolve_base
 from orchestrator.storage.objectstore import ObjectStore, open_store
@@ -110,7 +111,7 @@ def _means(
         backends=backends,
         store=store,
         documents=rows.jobs.documents,
-        report_url=f"{settings.api_url or url}{REPORTS_PATH}",
+        report_url=f"{report_base(settings, url)}{REPORTS_PATH}",
         logs=settings.state_dir / "logs",
         folders=_host_folders(settings, backends),
         go_on=_go_on,
