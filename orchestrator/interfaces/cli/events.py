@@ -13,6 +13,7 @@ from orchestrator.interfaces.cli.connecting import client_for, url_option
 from orchestrator.interfaces.cli.jobtexts import COLOURS
 from orchestrator.interfaces.cli.lines import Away, lines_option, print_line, told_as_line
 from orchestrator.interfaces.cli.output import say, style
+from orchestrator.interfaces.client.watching import json_of
 from orchestrator.records import Event, JobState, Reason
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _print(updates: Iterable[Update], *, with_job: bool, as_json: bool) -> None:
         if isinstance(update, Event):
             found = True
             if as_json:
-                print_line(update.model_dump(mode="json"))
+                print_line(json_of(update))
             else:
                 click.echo(line(update, with_job=with_job))
                 sys.stdout.flush()

@@ -137,6 +137,7 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(JOBS, "logs", "Print what the ranks or the driver of a job have printed."),
         _command(JOBS, "events", "Print what has happened to a job, or to the team's jobs."),
         _command(JOBS, "stacks", "Show the stacks of all ranks of a job, taken now."),
+        _command(JOBS, "top", "Show on one screen what runs, who waits and why, and what is used."),
         _command(
             JOBS,
             "compare",

@@ -19,6 +19,7 @@ from orchestrator.interfaces.cli.connecting import client_for, job_argument, url
 from orchestrator.interfaces.cli.lines import Away, lines_option, print_line, told_as_line
 from orchestrator.interfaces.cli.output import say
 from orchestrator.interfaces.client import Progress, Waiting
+from orchestrator.interfaces.client.watching import json_of
 from orchestrator.records import Event, Job, JobState, Outcome, Phase, Report
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def follow(handle: JobHandle, *, as_json: bool) -> int:
 
 
 def _as_lines(handle: JobHandle) -> Job:
-    from orchestrator.interfaces.client.watching import json_of
-
     for update in handle.watch(listener=Away()):
         if isinstance(update, Job):
             return update
@@ -171,9 +170,10 @@ def _plan_of(handle: JobHandle) -> Plan | None:
 
     from orchestrator.control.admission.records import Plan
 
-    spec = handle.spec().spec.model_dump(exclude_none=True)
+    told = handle.spec()
+    documents = {"spec": told.spec.model_dump(exclude_none=True), "identity": told.identity}
     try:
-        return Plan.model_validate({**handle.plan(), "spec": spec})
+        return Plan.model_validate({**handle.plan(), **documents})
     except ValidationError:
         return None
 
