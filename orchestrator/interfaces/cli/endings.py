@@ -141,15 +141,18 @@ def tell(outcome: Outcome, request: Asked, plan: Plan | None, *, as_json: bool) 
         return INTERRUPTED
     if not as_json:
         asked = plan.spec.spec.evaluation.shown_metrics if plan is not None else ()
-        if plan is not None and isinstance(plan.spec.spec.task, CustomTask):
+        is_script = plan is not None and isinstance(plan.spec.spec.task, CustomTask)
+        if is_script:
             asked = tuple(
                 dict.fromkeys(name for found in outcome.metrics.values() for name in found)
             )
-        _tell_success(outcome, asked or DEFAULT_METRICS, request)
+        _tell_success(outcome, asked or DEFAULT_METRICS, request, is_script=is_script)
     return SUCCEEDED
 
 
-def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Asked) -> None:
+def _tell_success(
+    outcome: Outcome, metrics: Sequence[str], request: Asked, *, is_script: bool
+) -> None:
     """The final table, what was published, and how to use it."""
     from orchestrator.interfaces.cli.tables import labelled, metrics_table
 
@@ -164,6 +167,10 @@ def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Asked) -> N
     store = request.store or _store_to_name(outcome)
     if store is not None and "://" not in store and not Path(store).exists():
         return  # a folder of the server's machine
+    if is_script:  # what it has made is its own
+        show = command_line("models", "show", outcome.model, store=store)
+        click.echo(f"\nLook at it:\n  {show}")
+        return
     predict = command_line("predict", outcome.model, "--text", "your text", store=store)
     click.echo(f"\nTry it:\n  {predict}")
 
