@@ -65,12 +65,17 @@ class RunDisplay(AbstractContextManager["RunDisplay"], Protocol):
         ...
 
 
-def display_for(*, as_json: bool) -> RunDisplay:
-    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON."""
+def display_for(*, as_json: bool, began: float | None = None) -> RunDisplay:
+    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON.
+
+    Args:
+        as_json: Whether stdout is for programs.
+        began: When what is shown was begun, seconds since the epoch; absent: now.
+    """
     if can_draw() and not as_json:
         from orchestrator.interfaces.cli.live import LiveDisplay
 
-        return LiveDisplay(console(err=True), time.time)
+        return LiveDisplay(console(err=True), time.time, began)
     from orchestrator.interfaces.cli.output import say
     from orchestrator.interfaces.cli.plain import STDERR, PlainDisplay
 

@@ -48,7 +48,7 @@ class Away(Listener):
         self._tell = tell
 
     def away(self, error: OrchestratorError) -> None:
-        self._tell(f"{error.message}; asking again")
+        self._tell("the server does not answer; asking again")
 
     def back(self) -> None:
         self._tell("the server is back")

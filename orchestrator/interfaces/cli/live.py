@@ -41,9 +41,11 @@ _REDRAWS_PER_SECOND = 5
 class LiveDisplay:
     """A compact panel; see `display.RunDisplay`."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
+    def __init__(self, console: Console, clock: Clock, began: float | None = None) -> None:
         self.plan: Plan | None = None
         self._progress = RunProgress(clock)
+        if began is not None:
+            self._progress.started = began
         self._console = console
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.interfaces.client import JobHandle, Update
 
 CHANGED = "StateChanged"
+_SAYING_NOTHING = ("Created", "Launched", "AttemptRunning")  # beside the state
 
 
 @click.command()
@@ -70,7 +71,7 @@ def _as_lines(handle: JobHandle) -> Job:
 def _in_display(handle: JobHandle, plan: Plan | None) -> Job:
     from orchestrator.interfaces.cli.display import display_for
 
-    display = display_for(as_json=False)
+    display = display_for(as_json=False, began=handle.job.created_at)
     with display, _detached(display):
         shown = _Shown(display, handle)
         if plan is not None:
@@ -129,16 +130,18 @@ class _Shown:
             display.waiting(event.message or str(event.reason))
         elif event.state is JobState.SUSPENDED:
             display.waiting(f"suspended; `orchestrator resume {event.job}` lets it go on")
-        elif event.kind != CHANGED or event.state is JobState.STOPPING:
+        elif event.state is JobState.STARTING:
+            display.phase(Phase.LAUNCH, event.message if event.kind == CHANGED else "")
+        is_note = event.kind not in (CHANGED, *_SAYING_NOTHING)
+        if is_note or event.state is JobState.STOPPING:
             about = f": {event.message}" if event.message else ""
             display.note(f"{_words(event)}{about}")
-        if event.state is JobState.STARTING:
-            display.phase(Phase.LAUNCH, event.message if event.kind == CHANGED else "")
-        elif event.state is JobState.RUNNING and event.kind == CHANGED:
-            display.phase(Phase.IMPORT, "")
 
     def _progressed(self, progress: Progress) -> None:
-        if progress.phase is None or self._state not in (JobState.RUNNING, JobState.STOPPING):
+        if self._state not in (JobState.RUNNING, JobState.STOPPING):
+            return
+        if progress.phase is None:  # its workers have not said anything yet
+            self._display.phase(Phase.IMPORT, "")
             return
         self._sequence += 1
         self._display.report(
