@@ -23,6 +23,7 @@ from orchestrator.control.controller.acts import HostFolders, Workplace
 from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.logs import LiveLogs, LogReader
 from orchestrator.control.controller.loop import Controller, Means, Rows
+from orchestrator.control.controller.metered import MeteredController
 from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.store import Database
@@ -36,6 +37,7 @@ from orchestrator.server.reaching import report_base
 from orchestrator.settings import Settings
 from orchestrator.storage.bases import BasePlaces, fetch_base, resolve_base
 from orchestrator.storage.objectstore import ObjectStore, open_store
+from orchestrator.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ def serving(
         rows = Rows.of(database)
         logs = LiveLogs(settings.state_dir / "logs" / "live")
         store = _stores(settings)
-        wake = threading.Event()
+        wake, metrics = threading.Event(), Metrics()
         seen: dict[str, tuple[NodeInfo, ...]] = {}  # the controller's, shown by the API
         service = Service.of(
             database,
@@ -87,10 +89,13 @@ def serving(
             wake=wake.set,
             nodes=lambda: seen,
             hardware=None if _runs_here(backends) else cluster_hardware(lambda: seen),
+            metrics=metrics,
         )
         api = ApiServer(create_app(service), host, port)
         means = _means(settings, backends, rows, store, api.url, wake)
-        controller = Controller(rows, means, _holder(), wake=wake, nodes=seen)
+        controller = MeteredController(
+            rows, means, _holder(), wake=wake, nodes=seen, metrics=metrics
+        )
         stop = threading.Event()
         thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
         stack.enter_context(api)
