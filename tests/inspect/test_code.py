@@ -138,7 +138,7 @@ def nothing(folder: Path) -> None:
         (odd_name, "a name that is no plain text"),
         (long_name, "is too long"),
         (nothing, "holds no files"),
-        (lambda folder: None, "holds no files"),
+        (lambda folder: None, "there is no folder"),
     ],
 )
 def test_folders_that_are_refused(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InvalidInput, NotFound, Problem
-from orchestrator.inspect.code import pack_folder
+from orchestrator.inspect.code_checks import read_code
 from orchestrator.inspect.files import DataFile, files_of, paths_of
 from orchestrator.interfaces.client.connection import Connection
 from orchestrator.interfaces.wire import FOLDER_TYPE
@@ -130,10 +130,9 @@ def _local(spec: FineTune, place: str, base_dir: Path) -> Local | None:
         return Local(place, _folder(folder, place), _plain(folder.name), body.model.base)
     if place == "runtime.code":
         assert body.runtime.code is not None
-        code = local_path(body.runtime.code, base_dir)
-        if code is None:
+        if local_path(body.runtime.code, base_dir) is None:
             return None
-        packed = code.read_bytes() if code.is_file() else pack_folder(code).archive
+        packed = read_code(body.runtime.code, base_dir=base_dir, fetch=None).archive
         return Local(place, {_CODE: packed}, None, body.runtime.code)
     source = next(source for at, _, _, source in sources(body.data) if at == place)
     assert source.path is not None
