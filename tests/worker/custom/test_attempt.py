@@ -175,6 +175,7 @@ RAISES = {
     "(session.scratch / 'progress.json').write_text(''); "
     "session.save_checkpoint(session.scratch, 1)": r"rank 0 and the system both save",
     "session.report(step=1, metrics={str(n): n for n in range(201)})": r"201 metrics at once",
+    "session.report(step=1, metrics={'time': 1})": r"a metric cannot be called time \(train\.py",
     "def": r"raised SyntaxError: .* \(train\.py, line 14\)$",
 }
 
