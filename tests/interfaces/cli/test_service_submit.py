@@ -5,7 +5,7 @@ import json
 import pytest
 
 from orchestrator.control.store import JobFilter, Page
-from orchestrator.interfaces.cli import watching
+from orchestrator.interfaces.cli import changes, watching
 from orchestrator.records import JobState, Reason, Role
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
@@ -193,13 +193,17 @@ def test_jobs_of_others_are_a_leads_to_change(ask, place):
     assert ask("cancel", "cameras", role=Role.LEAD, name="lea").exit_code == 0
 
 
-def test_deleting_asks_and_takes_what_was_saved_along(ask, place):
+def test_deleting_asks_and_takes_what_was_saved_along(ask, place, monkeypatch):
     job = place.ended(place.job("cameras").id, S.FAILED)
     CheckpointStore(open_store(job.store), job.id).put_outcome(1, {"format": 1}, create_only=True)
     asked = ask("delete", "cameras")
     assert asked.exit_code == 2
     assert "give --yes" in asked.stderr  # nobody is there to answer
-    done = ask("delete", "cameras", "--yes")
+    monkeypatch.setattr(changes, "_is_answered", lambda: True)
+    kept = ask("delete", "cameras", input="n\n")
+    assert (kept.exit_code, kept.stdout) == (130, "")
+    assert kept.stderr.endswith("Nothing was deleted.\n")
+    done = ask("delete", "cameras", input="y\n")
     assert done.stdout == f"{job.id} (cameras) is deleted\n"
     assert done.exit_code == 0
     assert place.service.jobs.get(job.id) is None
