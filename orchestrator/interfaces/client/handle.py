@@ -222,12 +222,37 @@ class Watch(Iterator[Update]):
         self.handle.job = _updated(self.handle.job, update)
         return update
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+    def __repr__(self) -> str:
+        return f"<what happens to {self.handle!r}; iterate over it>"
 
-        shown = display(HTML(self.handle._repr_html_()), display_id=True)
-        for _ in self:
-            shown.update(HTML(self.handle._repr_html_()))
+    def _ipython_display_(self) -> None:
+        """In a notebook its cell follows the job; interrupting it ends the looking, not the job."""
+        from IPython import get_ipython
+
+        show = _in_cell if hasattr(get_ipython(), "kernel") else _in_terminal
+        try:
+            show(self)
+        except KeyboardInterrupt:
+            print(f"{self.handle.id} goes on; watch() follows it again, cancel() ends it")
+
+
+def _in_cell(watch: Watch) -> None:
+    """One output that is written over."""
+    from IPython.display import HTML, display
+
+    handle = watch.handle
+    shown = display(HTML(handle._repr_html_()), display_id=True)
+    for _ in watch:
+        shown.update(HTML(handle._repr_html_()))
+
+
+def _in_terminal(watch: Watch) -> None:
+    """IPython's own terminal shows no HTML."""
+    from rich.live import Live
+
+    with Live(watch.handle, auto_refresh=False) as live:
+        for _ in watch:
+            live.update(watch.handle, refresh=True)
 
 
 def described(job: JobView) -> Iterator[tuple[str, str]]:
