@@ -18,10 +18,7 @@ from orchestrator.interfaces.client.handle import JobHandle
 from orchestrator.records import JobState, Reason
 from orchestrator.records.ids import submission_id
 from tests.control.cluster.ray_nodes import command_line
-from tests.control.cluster.rig import SERVER, Rig
-
-INTERVAL = 5
-"""Steps between checkpoints; see `Rig.submit`."""
+from tests.control.cluster.rig import INTERVAL, NUM_STEPS, SERVER, Rig
 
 
 def expect(is_so: object, what: str, rig: Rig, job: JobHandle) -> None:
@@ -50,7 +47,7 @@ def node_and_server_die(rig: Rig, weights: str, chance: random.Random) -> str:
     rig.until_step(job, chance.randrange(2, 20))
     victim = _worker_node(rig, job)
     time.sleep(chance.uniform(0, 2))
-    moments = [("node", chance.uniform(0, 10)), ("server", chance.uniform(0, 10))]
+    moments = [("node", chance.uniform(0, 5)), ("server", chance.uniform(0, 5))]
     begin = time.monotonic()
     for what, moment in sorted(moments, key=lambda found: found[1]):
         time.sleep(max(0.0, begin + moment - time.monotonic()))
@@ -125,7 +122,9 @@ def partition(rig: Rig, weights: str, seconds: float = 65.0) -> str:
     same_weights(rig, job, weights)
     expect(len(job.attempts()) == 1, "nothing was restarted", rig, job)
     steps = {point.step for point in job.history().points}
-    expect(set(range(1, 31)) <= steps, "the reports of the time between arrived", rig, job)
+    expect(
+        set(range(1, NUM_STEPS + 1)) <= steps, "the reports of the time between arrived", rig, job
+    )
     rig.nothing_left()
     return f"step {before} was the last that was heard of\n{rig.story(job)}"
 
