@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UserError
+from orchestrator.interfaces.client import notebook
 from orchestrator.interfaces.client.connection import Connection
 from orchestrator.interfaces.client.output import Output
 from orchestrator.interfaces.client.watching import Follower, Listener, Update
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 STACKS_SECONDS = 20.0  # ranks report every few seconds
-_COLOURS = {
-    JobState.RUNNING: "#1a7f37",
-    JobState.SUCCEEDED: "#1a7f37",
-    JobState.FAILED: "#cf222e",
-    JobState.CANCELLED: "#6e7781",
-    JobState.SUSPENDED: "#9a6700",
-}
 
 
 class JobHandle:
@@ -195,7 +188,7 @@ class JobHandle:
         return f"<{self.id} {self.job.name} {self.state}>"
 
     def _repr_html_(self) -> str:
-        return job_html(self.job)
+        return notebook.job_html(self.job, described(self.job))
 
     def __rich__(self) -> RenderableType:
         from rich.table import Table
@@ -226,33 +219,8 @@ class Watch(Iterator[Update]):
         return f"<what happens to {self.handle!r}; iterate over it>"
 
     def _ipython_display_(self) -> None:
-        """In a notebook its cell follows the job; interrupting it ends the looking, not the job."""
-        from IPython import get_ipython
-
-        show = _in_cell if hasattr(get_ipython(), "kernel") else _in_terminal
-        try:
-            show(self)
-        except KeyboardInterrupt:
-            print(f"{self.handle.id} goes on; watch() follows it again, cancel() ends it")
-
-
-def _in_cell(watch: Watch) -> None:
-    """One output that is written over."""
-    from IPython.display import HTML, display
-
-    handle = watch.handle
-    shown = display(HTML(handle._repr_html_()), display_id=True)
-    for _ in watch:
-        shown.update(HTML(handle._repr_html_()))
-
-
-def _in_terminal(watch: Watch) -> None:
-    """IPython's own terminal shows no HTML."""
-    from rich.live import Live
-
-    with Live(watch.handle, auto_refresh=False) as live:
-        for _ in watch:
-            live.update(watch.handle, refresh=True)
+        """In a notebook its cell follows the job."""
+        notebook.show(self)
 
 
 def described(job: JobView) -> Iterator[tuple[str, str]]:
@@ -279,22 +247,6 @@ def progress_text(progress: Progress) -> str:
     if (loss := progress.metrics.get("loss")) is not None:
         parts.append(f"loss {loss:.4f}")
     return ", ".join(parts)
-
-
-def job_html(job: JobView) -> str:
-    """A job for a notebook: a table and, while it trains, a bar."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for label, value in described(job)
-    )
-    colour = _COLOURS.get(job.state, "#57606a")
-    bar = ""
-    progress = job.progress
-    if progress is not None and progress.step is not None and progress.max_steps:
-        bar = f"<progress value='{progress.step}' max='{progress.max_steps}'></progress>"
-    style = f"border-left:4px solid {colour};padding-left:8px"
-    return f"<div style='{style}'><table>{rows}</table>{bar}</div>"
 
 
 def _updated(job: JobView, update: Update) -> JobView:
