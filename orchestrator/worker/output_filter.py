@@ -52,7 +52,8 @@ class Hiding:
         text = self._held + data
         until = len(text) - self._begun(text)
         shown, place = [], 0
-        for found in self._any.finditer(text):
+        is_there = any(part in text for part in self._parts)  # far faster than the search below
+        for found in self._any.finditer(text) if is_there else ():
             if found.start() >= until:
                 break
             shown += [text[place : found.start()], HIDDEN]
