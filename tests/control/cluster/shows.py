@@ -19,6 +19,8 @@ from orchestrator.records.ids import submission_id
 from tests.control.cluster.ray_nodes import command_line
 from tests.control.cluster.rig import INTERVAL, SERVER, Rig
 
+SHORT: dict[str, Any] = {"training": {"max_steps": 4}, "selection": {"every_steps": 4}}
+
 
 def expect(is_so: object, what: str, rig: Rig, job: JobHandle) -> None:
     assert is_so, f"{what}\n{rig.story(job)}"
@@ -137,8 +139,7 @@ def partition(rig: Rig, seconds: float = 65.0) -> str:
 
 def queue_in_order(rig: Rig) -> str:
     """Two nodes each, of three: one after the other, in the order they came."""
-    short: dict[str, Any] = {"training": {"max_steps": 4}, "checkpoint": {"every_steps": 4}}
-    jobs = [rig.submit(f"queued-{letter}", **short) for letter in "abc"]
+    jobs = [rig.submit(f"queued-{letter}", **SHORT) for letter in "abc"]
     for job in jobs[1:]:
         rig.until(job, lambda job: bool(job.job.waits), 60)
     waits = [job.refresh().waits[0].message for job in jobs[1:]]
@@ -155,8 +156,7 @@ def preemption(rig: Rig, weights: str) -> str:
     """A more important job gets the nodes; the victim saves, and goes on where it saved."""
     victim = rig.submit("victim", scheduling={"priority": "low"})
     rig.until_step(victim, 7)
-    short: dict[str, Any] = {"training": {"max_steps": 4}, "checkpoint": {"every_steps": 4}}
-    urgent = rig.succeeded(rig.submit("urgent", scheduling={"priority": "high"}, **short))
+    urgent = rig.succeeded(rig.submit("urgent", scheduling={"priority": "high"}, **SHORT))
     same_weights(rig, victim, weights)
     first, second = victim.attempts()
     expect(first.outcome and first.step, "it told how it ended", rig, victim)
