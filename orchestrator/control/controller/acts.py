@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator import __version__
 from orchestrator.control.backends.base import (
     AttemptHandle,
     AttemptStatus,
@@ -91,10 +92,12 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     description = Launch(
         job=job.id,
         attempt=attempt.number,
+        version=__version__,
         spec=spec,
         written=documents.written,
         identity=documents.identity,
         store=store.url,
+        placement=attempt.placement,
         base_path=str(base) if base else None,
         resume=resume,
         report_url=place.report_url,
@@ -172,8 +175,9 @@ def conclude_attempt(
     # 4. Whose fault it was.
     backend = place.backends.get(attempt.backend)
     lost = _lost_nodes(backend, attempt) if outcome.reason in _OF_NODES else ()
-    if lost:
-        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST})
+    if lost and outcome.reason is not Reason.NODE_LOST:
+        told = f"the cluster lost the node {', '.join(lost)}; {outcome.message}"
+        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST, "message": told})
     return Concluded(outcome, rung, lost, is_gone=seen.status is not AttemptStatus.UNKNOWN)
 
 

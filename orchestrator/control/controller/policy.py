@@ -28,6 +28,7 @@ class Rule:
 RULES: Mapping[Reason, Rule] = {
     Reason.USER_ERROR: Rule(0, "the spec or its data must change first"),
     Reason.DIVERGED: Rule(0, "the same steps would diverge again: lower training.learning_rate"),
+    Reason.NO_METRIC: Rule(0, "the script must report what selection.metric names"),
     Reason.STORE_DENIED: Rule(0, "the credentials of the store must change first"),
     Reason.DISK_FULL: Rule(0, "free some space first"),
     Reason.VERSION_MISMATCH: Rule(0, "the cluster needs the server's version of the package"),
@@ -55,6 +56,7 @@ class Policy:
     save_seconds: float = 600.0  # for a stopping gang to save
     stop_again_seconds: float = 30.0  # a stop that was not obeyed is repeated
     look_seconds: float = 1.0
+    first_look_seconds: float = 0.15  # between looks at what was launched just now
     unreachable_seconds: float = 1800.0  # a backend away and no Reports for so long: lost
     rules: Mapping[Reason, Rule] = field(default_factory=lambda: RULES)
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,16 @@ from orchestrator.errors import (
     Unauthenticated,
 )
 from orchestrator.interfaces.api.serving import ApiServer
-from orchestrator.interfaces.client import Client, JobHandle, Progress, QueueRequest
-from orchestrator.records import Event, Job, JobState, Role
+from orchestrator.interfaces.client import (
+    Client,
+    JobHandle,
+    Listener,
+    Progress,
+    QueueRequest,
+    Update,
+    Waiting,
+)
+from orchestrator.records import Event, Job, JobState, Role, Wait, WaitReason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from tests.control.builders import report
@@ -47,7 +56,9 @@ def test_local_files_are_handed_over_and_found_again(
     client: Client, place: Place, spec: Path
 ) -> None:
     sent: list[str] = []
-    job = client.submit(spec, ["training.seed=5"], on_upload=lambda name, size: sent.append(name))
+    job = client.submit(
+        spec, ["training.seed=5"], on_upload=lambda name, size: sent.append(Path(name).name)
+    )
     assert (job.job.name, job.state) == ("cameras", S.QUEUED)
     assert sorted(sent) == [
         "config.json",
@@ -68,7 +79,9 @@ def test_local_files_are_handed_over_and_found_again(
     assert all('="upload://' in text for text in documents.sets[1:])
     # The same files are not sent twice.
     sent.clear()
-    client.submit(spec, ["training.seed=6"], on_upload=lambda name, size: sent.append(name))
+    client.submit(
+        spec, ["training.seed=6"], on_upload=lambda name, size: sent.append(Path(name).name)
+    )
     assert sent == []
 
 
@@ -122,7 +135,7 @@ def test_missing_files_are_told_before_anything_is_sent(client: Client, spec: Pa
     (spec.parent / "test.jsonl").unlink()
     sent: list[str] = []
     with pytest.raises(InvalidInput, match=r"test\.jsonl does not exist"):
-        client.submit(spec, on_upload=lambda name, size: sent.append(name))
+        client.submit(spec, on_upload=lambda name, size: sent.append(Path(name).name))
     assert sent == []
 
 
@@ -173,7 +186,9 @@ def test_code_is_packed_and_sent(client: Client, spec: Path) -> None:
     (code / "metrics.py").write_text("def cost(labels, probabilities):\n    return 1.0\n")
     sent: list[str] = []
     with pytest.raises(InvalidInput, match="does not allow user code"):
-        client.submit(spec, ["runtime.code=pkg"], on_upload=lambda name, size: sent.append(name))
+        client.submit(
+            spec, ["runtime.code=pkg"], on_upload=lambda name, size: sent.append(Path(name).name)
+        )
     assert "code.tar" in sent
 
 
@@ -321,43 +336,199 @@ def test_another_server_is_not_ours() -> None:
         other.shutdown()
 
 
-def test_logs_are_followed_to_the_end(client: Client, place: Place) -> None:
+def test_logs_of_an_attempt_are_followed_to_its_end(client: Client, place: Place) -> None:
     job = client.job(place.job().id)
     place.started(job.id)
     place.logs.printed = {0: b"one\n"}
-    pieces = job.logs(rank=0, follow=True)
+    pieces = job.logs(rank=0, follow=True, attempt=1)
     assert next(pieces) == b"one\n"
     place.logs.printed = {0: b"one\ntwo\n"}
     assert next(pieces) == b"two\n"
     place.end_attempt(job.id)
     assert list(pieces) == []
     assert b"".join(job.logs(rank=0)) == b"one\ntwo\n"
+    assert b"".join(job.logs(rank=0, tail=1)) == b"two\n"
+    assert b"".join(job.logs(rank=0, tail=0)) == b""
+    assert b"".join(job.logs(rank=0, tail=9)) == b"one\ntwo\n"
+    with pytest.raises(NotFound, match="has no rank 2"):
+        list(job.logs(rank=2))
+
+
+def test_logs_are_followed_from_attempt_to_attempt(client: Client, place: Place) -> None:
+    """Also before the first has begun, and to the end of the job."""
+    job = client.job(place.job().id)
+    told: list[Any] = []
+
+    class Told(Listener):
+        def attempt(self, number: int) -> None:
+            told.append(number)
+
+        def update(self, update: Update) -> None:
+            told.append(update.state if isinstance(update, Event) else type(update))
+
+    place.logs.printed = {None: b"driver of 1\n"}
+    with pytest.raises(NotFound, match="has not started yet"):
+        list(job.logs())
+    pieces = job.logs(follow=True, listener=Told())
+    place.started(job.id)
+    assert next(pieces) == b"driver of 1\n"
+    place.end_attempt(job.id)
+    place.move(job.id, S.QUEUED)
+    place.started(job.id, secret="another one")
+    assert next(pieces) == b"driver of 1\n"
+    place.end_attempt(job.id)
+    place.ended(job.id)
+    assert list(pieces) == []
+    assert [entry for entry in told if isinstance(entry, int)] == [1, 2]
+
+
+def test_output_is_followed_across_a_restart_of_the_server(place: Place) -> None:
+    job = place.job()
+    place.started(job.id)
+    told: list[str] = []
+
+    class Told(Listener):
+        def away(self, error: Exception) -> None:
+            told.append("away")
+            servers.enter_context(ApiServer(place.app, "127.0.0.1", port))
+
+        def back(self) -> None:
+            told.append("back")
+
+    place.logs.printed = {0: b"earlier\nbefore\n"}
+    first = ApiServer(place.app, "127.0.0.1")
+    with ExitStack() as servers, first, Client(first.url, place.token()) as client:
+        client.connection.sleep = lambda seconds: None
+        pieces = client.job(job.id).logs(rank=0, follow=True, tail=1, listener=Told())
+        assert next(pieces) == b"before\n"
+        port = int(first.url.rpartition(":")[2])
+        first.__exit__(None, None, None)
+        place.logs.printed = {0: b"earlier\nbefore\nafter\n"}
+        assert next(pieces) == b"after\n"
+        place.end_attempt(job.id)
+        place.ended(job.id)
+        assert list(pieces) == []
+    assert told == ["away", "back"]
+
+
+def test_a_team_is_followed_from_where_it_was_cut_off(place: Place) -> None:
+    """Even where it had heard of nothing yet: what happened meanwhile is told."""
+    place.job("before")
+    first = ApiServer(place.app, "127.0.0.1")
+    with ExitStack() as servers, first, Client(first.url, place.token()) as client:
+        client.connection.sleep = lambda seconds: None
+        port = int(first.url.rpartition(":")[2])
+
+        class Told(Listener):
+            def away(self, error: Exception) -> None:
+                place.job("meanwhile")
+                servers.enter_context(ApiServer(place.app, "127.0.0.1", port))
+
+        updates = client.follow(last=1, listener=Told())
+        heard = [next(updates)]
+        first.__exit__(None, None, None)
+        heard.append(next(updates))
+    names = [place.service.jobs.get(u.job).name for u in heard if isinstance(u, Event)]  # type: ignore[union-attr]
+    assert names == ["before", "meanwhile"]
+
+
+def test_the_overview_is_followed(client: Client, place: Place) -> None:
+    updates = client.follow_overview(limit=1)
+    assert next(updates).num_waiting == 0
+    place.job()
+    assert next(updates).waiting[0].position == 1
+    assert client.overview().num_waiting == 1
+
+
+def test_why_a_job_waits_is_told_to_whom_watches_it(client: Client, place: Place) -> None:
+    job = client.job(place.job().id)
+    watch = job.watch()
+    next(watch)
+    why = (Wait(reason=WaitReason.NO_ROOM, message="There is no room."),)
+    place.move(job.id, S.SUSPENDED)
+    place.move(job.id, S.QUEUED, waits=why)
+    told = next(update for update in watch if isinstance(update, Waiting))
+    assert told.waits == why
+    assert "There is no room." in job._repr_html_()
+    assert [event.state for event in job.events(last=2)] == [S.SUSPENDED, S.QUEUED]
+    assert len(client.events(last=1)) == 1
 
 
 # In a notebook
 
 
-def test_a_notebook_shows_a_job_and_follows_a_watch(
-    client: Client, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = client.job(place.job("a<b>").id)
-    assert "a&lt;b&gt;" in job._repr_html_()
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a cell of a notebook has shown."""
     shown: list[str] = []
 
     class Display:
         def update(self, document: str) -> None:
             shown.append(document)
 
-    fake = ModuleType("IPython.display")
-    fake.HTML = str  # type: ignore[attr-defined]
-    fake.display = lambda document, display_id: shown.append(document) or Display()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    class Shell:
+        kernel = "there is one"
+
+    def display(document: str, *, display_id: bool) -> Display:
+        shown.append(document)
+        return Display()
+
+    python, displays = ModuleType("IPython"), ModuleType("IPython.display")
+    python.get_ipython = Shell  # type: ignore[attr-defined]
+    displays.HTML, displays.display = str, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", python)
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    return shown
+
+
+def test_a_notebook_shows_a_job_and_follows_a_watch(
+    client: Client, place: Place, cell: list[str]
+) -> None:
+    job = client.job(place.job("a<b>").id)
+    assert "a&lt;b&gt;" in job._repr_html_()
     place.started(job.id)
+    says(place, job.id, 1, step=3, max_steps=9)
+    job.refresh()
+    assert "<progress value='3' max='9'>" in job._repr_html_()
+    place.end_attempt(job.id, metrics={"d<v>": {"accuracy": 0.8125, "num_rows": 60}})
     place.ended(job.id)
     job.watch()._ipython_display_()
-    assert "QUEUED" in shown[0]
-    assert "SUCCEEDED" in shown[-1]
+    assert "RUNNING" in cell[0]
+    assert "SUCCEEDED" in cell[-1]
+    assert "<td style='text-align:left'>d&lt;v&gt;</td><td>0.812</td></tr>" in cell[-1]
+    assert "num_rows" not in cell[-1]
+
+
+def test_interrupting_a_cell_ends_the_looking(
+    client: Client,
+    place: Place,
+    cell: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watch = client.job(place.job().id).watch()
+
+    def interrupted(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(watch), "__next__", interrupted)
+    watch._ipython_display_()
+    assert "goes on; watch() follows it again" in capsys.readouterr().out
+
+
+def test_ipython_in_a_terminal_follows_too(
+    client: Client,
+    place: Place,
+    cell: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: None, raising=False)
+    job = client.job(place.job().id)
+    place.ended(job.id)
+    job.watch()._ipython_display_()
+    assert cell == []
+    assert "SUCCEEDED (Completed)" in capsys.readouterr().out
 
 
 def test_a_terminal_shows_a_job(client: Client, place: Place) -> None:
@@ -383,7 +554,7 @@ def test_specs_of_the_examples_can_be_sent(client: Client) -> None:
     root = Path(__file__).resolve().parents[3]
     spec = root / "jobs" / "quickstart.yaml"
     sent: list[str] = []
-    job: JobHandle = client.submit(spec, on_upload=lambda name, size: sent.append(name))
+    job: JobHandle = client.submit(spec, on_upload=lambda name, size: sent.append(Path(name).name))
     assert len(sent) == 9
     domains = yaml.safe_load(spec.read_text())["spec"]["data"]["domains"]
     assert set(job.spec().spec.spec.data.domains) == set(domains)
