@@ -166,7 +166,7 @@ async def _heard(user: User, count: int) -> list[float]:
     """Seconds from the answer to a change until each of `count` followers has heard of it."""
     heard: asyncio.Queue[float] = asyncio.Queue()
     ready = asyncio.Barrier(count + 1)
-    headers = {**dict(user.client.headers), "Accept": "text/event-stream"}
+    headers = _following(user)
     limits = httpx.Limits(max_connections=count + 10)
 
     async with httpx.AsyncClient(
@@ -197,11 +197,15 @@ async def _heard(user: User, count: int) -> list[float]:
     return found
 
 
+def _following(user: User) -> dict[str, str]:
+    return {"Authorization": f"Bearer {user.secret}", "Accept": "text/event-stream"}
+
+
 def idle_cpu(server: ServerProcess, user: User, count: int, seconds: float = 5.0) -> float:
     """Share of a core that `count` followers cost while nothing happens."""
 
     async def follow() -> float:
-        headers = {**dict(user.client.headers), "Accept": "text/event-stream"}
+        headers = _following(user)
         limits = httpx.Limits(max_connections=count + 10)
         async with httpx.AsyncClient(headers=headers, limits=limits, trust_env=False) as client:
 
