@@ -113,7 +113,7 @@ def _problems(spec: FineTune, code: Code, shown: PurePosixPath) -> Iterator[Prob
             yield Problem(message, path="task.entrypoint", hint=hint)
         else:
             yield from _parsed(code, task.entrypoint, "task.entrypoint", shown).problems
-    for path, entry in entry_points(spec):
+    for path, entry in entry_points(spec.spec):
         yield from _entry_problems(code, entry, path, shown)
 
 

@@ -27,6 +27,7 @@ from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.store import Database
 from orchestrator.interfaces.api.app import create_app
+from orchestrator.interfaces.api.receiving import sweep
 from orchestrator.interfaces.api.reports import REPORTS_PATH
 from orchestrator.interfaces.api.service import Service, cluster_hardware
 from orchestrator.interfaces.api.serving import ApiServer
@@ -67,6 +68,7 @@ def serving(
         DatabaseUnavailable: The database does not answer.
     """
     os.environ.update(settings.store_environment())
+    sweep(settings.state_dir / "uploads")
     with ExitStack() as stack:
         database = Database.open(settings.database_url)
         stack.callback(database.close)

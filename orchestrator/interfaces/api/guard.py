@@ -5,6 +5,7 @@ ASGI middleware, installed by `app`: what is not open is closed before a route i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.interfaces.api.authentication import Authenticator
 from orchestrator.interfaces.api.problems import answer
 from orchestrator.interfaces.api.reports import MAX_REPORT_BYTES, REPORTS_PATH
-from orchestrator.interfaces.wire import API
+from orchestrator.interfaces.wire import API, FOLDER_TYPE
 from orchestrator.records import AuditEntry, Principal
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 UPLOADS = f"{API}/uploads/"
 MAX_BODY_BYTES = 4 * 1024 * 1024  # a spec of 1 MB, escaped as JSON
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+BODY_SECONDS = 30.0  # in which a body comes, and
+BODY_BYTES_A_SECOND = 10_000  # longer by its size: who sends slowly holds nothing for ever
 STRANGERS_A_MINUTE = 60  # entries of the audit trail: who is unknown shall not fill the disk
 UNKNOWN = "-"
 
@@ -70,19 +73,26 @@ class Guard:
         self._strangers = Throttle(STRANGERS_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":  # there are none: they would pass unseen
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         await _Exchange(self, scope, send).run(self._app, receive)
 
-    def limit_bytes(self, scope: Scope) -> int:
+    def limit_bytes(self, scope: Scope, headers: Headers) -> int:
         path: str = scope["path"]
         if path == REPORTS_PATH:
             return MAX_REPORT_BYTES
-        return self._max_upload_bytes if path.startswith(UPLOADS) else MAX_BODY_BYTES
+        # A file is written as it comes; the list of a folder is read as a whole.
+        is_file = path.startswith(UPLOADS) and headers.get("content-type") != FOLDER_TYPE
+        return self._max_upload_bytes if is_file else MAX_BODY_BYTES
 
     def principal_of(self, headers: Headers) -> Principal:
-        return self._authenticator.principal(headers.get("authorization"), headers.get("host", ""))
+        return self._authenticator.principal(
+            headers.get("authorization"), headers.get("host", ""), headers.get("origin")
+        )
 
     def note(self, scope: Scope, principal: Principal | None, status: int) -> None:
         """Keeps what was asked, if it was to change something or was refused."""
@@ -117,12 +127,13 @@ class _Exchange:
     principal: Principal | None = None
     has_begun: bool = False
     received: int = 0
+    is_received: bool = False
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         try:
             # 1. How large.
             headers = Headers(scope=self.scope)
-            limit = self.guard.limit_bytes(self.scope)
+            limit = self.guard.limit_bytes(self.scope, headers)
             _check_length(headers.get("content-length"), limit)
             # 2. Who.
             if self.scope["path"] not in OPEN_PATHS and self.scope["path"] != REPORTS_PATH:
@@ -132,15 +143,27 @@ class _Exchange:
             await app(self.scope, self._counted(receive, limit), self._send)
         except Exception as error:
             if not isinstance(error, OrchestratorError | HTTPException):
-                logger.exception("%s %s", self.scope["method"], self.scope["path"])
+                logger.exception("%s", _printable(f"{self.scope['method']} {self.scope['path']}"))
             if self.has_begun:
                 raise
             await answer(error)(self.scope, receive, self._send)
 
     def _counted(self, receive: Receive, limit: int) -> Receive:
+        """The body, as long as it is neither too large nor too slow."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
         async def counted() -> Message:
-            message = await receive()
+            if self.is_received:  # what is waited for now is the client's end
+                return await receive()
+            until = begun + BODY_SECONDS + self.received / BODY_BYTES_A_SECOND
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise _too_slow() from None
             self.received += len(message.get("body", b""))
+            self.is_received = not message.get("more_body", False)
             if self.received > limit:
                 raise _too_large(limit)
             return message
@@ -166,6 +189,10 @@ def _check_length(header: str | None, limit: int) -> None:
 
 def _too_large(limit: int) -> HTTPException:
     return HTTPException(413, f"a request to this place has at most {limit} bytes")
+
+
+def _too_slow() -> HTTPException:
+    return HTTPException(408, "the body came too slowly", headers={"Connection": "close"})
 
 
 def _target(scope: Scope) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.control.backends.base import NodeInfo
 from orchestrator.control.controller.submission import Ground, team_store
 from orchestrator.control.store import Attempts, Audit, Database, Events, Jobs, Queues, Tokens
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.interfaces.api.authentication import Authenticator, authenticator_for
+from orchestrator.interfaces.api.board import Board, Nodes
 from orchestrator.interfaces.api.reports import Desk
 from orchestrator.records import Attempt, Job
 from orchestrator.settings import Settings
@@ -38,10 +38,6 @@ class LogReader(Protocol):
         ...
 
 
-Nodes = Callable[[], Mapping[str, Sequence[NodeInfo]]]
-"""The machines of each backend, as they were last seen."""
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """The rows, what answers besides them, and the operator's numbers."""
@@ -59,6 +55,7 @@ class Service:
     desk: Desk
     logs: LogReader
     nodes: Nodes
+    board: Board
     wake: Callable[[], None]  # somebody changed a job: the controller need not wait
     clock: Callable[[], float] = time.time
     stream_seconds: float = STREAM_SECONDS
@@ -111,6 +108,7 @@ class Service:
             desk=desk,
             logs=logs,
             nodes=nodes,
+            board=Board(jobs, queues, nodes, clock),
             wake=wake,
             clock=clock,
         )
