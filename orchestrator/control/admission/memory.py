@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from orchestrator.control.admission.records import Offload, Precision, Strategy, WorkerMemory
 from orchestrator.control.admission.trainable import TrainedModel
+from orchestrator.inspect.architectures import GATED_FEED_FORWARD
 
 FP32 = 4
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
@@ -30,6 +31,8 @@ GPU_HEAP_SLACK = 1.1
 CHECKPOINTED_LAYERS = 3  # measured: a recomputed layer, its gradients and their temporaries
 
 _LINEAR = 10  # tensors of hidden size that a layer keeps for the way back
+_PLAIN = 2  # tensors of the feed-forward part's size: before and behind its nonlinearity
+_GATED = 4  # and the other half, and the product of both
 _AUTOCAST = 4  # of them stay fp32 under torch's autocast (norms and residuals)
 _QKV = 3  # upcast to fp32 by attention on CPUs
 _SCORES = 3  # attention matrices that dropout keeps: softmax, mask, product
@@ -169,7 +172,8 @@ def _activations(case: MemoryCase) -> int:
 
 def _layer_bytes_per_token(case: MemoryCase) -> int:
     facts, size = case.model.facts, case.compute_bytes
-    layer = size * (_LINEAR * facts.hidden_size + 2 * facts.intermediate_size)
+    kept = _GATED if facts.model_type in GATED_FEED_FORWARD else _PLAIN
+    layer = size * (_LINEAR * facts.hidden_size + kept * facts.intermediate_size)
     if size < FP32 and case.strategy == "ddp":
         layer += _AUTOCAST * facts.hidden_size * (FP32 - size)
     if case.on_gpu:  # fused attention keeps no matrices

@@ -23,6 +23,7 @@ from orchestrator.control.admission.duration import (
     plan_steps,
     plan_time,
     row_lengths,
+    save_rates,
     total_rows,
     with_checkpoints,
 )
@@ -80,7 +81,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        _case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         resolved.spec.training.global_batch_size,
         machine.fits,
     )
@@ -117,9 +118,10 @@ class _Estimate:
     disk: DiskPlan
 
 
-def _case(
+def memory_case(
     spec: FineTuneSpec, model: TrainedModel, lengths: RowLengths, num_labels: int
 ) -> MemoryCase:
+    """What a resolved spec's memory follows from; open fields of its engine as if they were off."""
     engine = spec.engine
     return MemoryCase(
         model=model,
@@ -152,7 +154,9 @@ def _estimate(
     )
     time = plan_time(spec, case, steps, speed, work)
     local = _store_is_local(spec)
-    checkpoint = plan_checkpoints(spec, case, steps, time.train_seconds, local)
+    checkpoint = plan_checkpoints(
+        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+    )
     return _Estimate(
         steps=steps,
         time=with_checkpoints(time, checkpoint),
