@@ -51,6 +51,9 @@ DENSE_HEADS = frozenset(
 """Kinds whose new classification head has a square layer before the output."""
 
 
+MIXTURES = frozenset({"mixtral", "qwen2_moe", "qwen3_moe"})
+"""Kinds of which each token uses only some experts."""
+
 GATED_FEED_FORWARD = frozenset(
     {
         *("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "mixtral", "phi3"),

@@ -21,6 +21,7 @@ FP32 = 4
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
 
 BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
+SUB_GROUP_ELEMENTS = 1_000_000_000  # stage3's sub_group_size: so much is updated at once
 LIVE_ELEMENTS = 1_000_000_000  # stage3_max_live_parameters: gathered weights below it are kept
 
 PROCESS_BYTES = 750_000_000  # measured: interpreter, torch, transformers, deepspeed, ray; first use
@@ -148,6 +149,9 @@ def _update_buffers(case: MemoryCase) -> int:
     if case.offload != "none" and case.on_gpu:
         return 0
     share = FP32 * _share(trained, case.workers)
+    if case.zero_stage == 3:
+        share = min(share, FP32 * SUB_GROUP_ELEMENTS)
+        largest = _share(largest, case.workers) if case.on_gpu else largest
     gradients = share  # flat, in fp32
     temporaries = 0 if case.on_gpu else 2 * share  # AdamW's denominator over the whole partition
     bucket = case.weight_bytes * min(trained, BUCKET_ELEMENTS) if case.zero_stage == 3 else 0

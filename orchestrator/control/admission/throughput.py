@@ -108,4 +108,4 @@ def fleet_speed(kind: Accelerator, precision: Precision, nodes: int) -> Speed:
 
 
 def _basis(peak: float, name: str, precision: Precision) -> str:
-    return f"{UTILIZATION:.0%} of the {peak:g} TFLOP/s of a {name}, {precision}"
+    return f"{UTILIZATION:.0%} of {peak:g} TFLOP/s ({name}, {precision})"
