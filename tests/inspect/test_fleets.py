@@ -11,6 +11,7 @@ from orchestrator.inspect.accelerators import (
     accelerator_of_device,
 )
 from orchestrator.inspect.fleets import parse_fleets
+from tests.project import ROOT
 
 # The catalogue
 
@@ -60,6 +61,12 @@ def test_what_the_driver_calls_them(device: str, entry: str | None) -> None:
     found = accelerator_of_device(device)
 
     assert (found.name if found else None) == entry
+
+
+def test_the_documents_name_every_gpu() -> None:
+    page = (ROOT / "docs/plan.md").read_text()
+
+    assert [entry.name for entry in ACCELERATORS if entry.name not in page] == []
 
 
 def test_no_name_stands_for_two() -> None:

@@ -15,6 +15,7 @@ from orchestrator.inspect.blueprints import known_kinds
 from orchestrator.inspect.model import inspect_model
 from orchestrator.inspect.model_by_config import facts_by_config, inspect_config
 from tests.inspect.published import LLAMA_3_8B, LLAMA_3_70B, PUBLISHED
+from tests.project import ROOT
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -97,6 +98,13 @@ def test_every_kind_is_as_transformers_builds_it(kind: str) -> None:
     stack = last[: last.index(f".{found.num_layers - 1}.")]
     layer = [p.numel() for n, p in model.named_parameters() if n.startswith(f"{stack}.1.")]
     assert found.parameters.layers[1] == sum(layer)
+
+
+def test_the_documents_name_every_kind() -> None:
+    page = (ROOT / "docs/plan.md").read_text()
+
+    assert [kind for kind in known_kinds() if f"`{kind}`" not in page] == []
+    assert f"{len(PUBLISHED)} sets of sizes" in page
 
 
 def refused(document: Any) -> tuple[str, str]:

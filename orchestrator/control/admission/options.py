@@ -313,6 +313,13 @@ def _fleet_warnings(
             f"{there - used} of the {there} GPUs of {ground.fleet.name} are idle, since the spec "
             f"writes resources.workers: {used}"
         )
+    peaks = ground.fleet.accelerator.teraflops
+    if ground.resolved.training.precision == "fp32" and "bf16" in peaks:
+        faster = peaks["bf16"] / peaks["fp32"]
+        yield (
+            f"fp32 leaves the tensor cores idle: bf16 would compute up to {faster:.0f} times as "
+            "fast"
+        )
     if recommended is None or options[recommended].zero_stage < 3:
         return
     case = memory_case(ground.spec, ground.model, ground.lengths, len(ground.inputs.data.labels))

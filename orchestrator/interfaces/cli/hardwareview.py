@@ -80,7 +80,7 @@ def _side_by_side(plan: HardwarePlan) -> Table:
             fleet.hardware,
             _way(choice),
             figures.size(choice.gpu_bytes),
-            figures.duration(choice.step_seconds),
+            _step_time(choice),
             figures.duration(choice.total_seconds),
             _cost(choice),
         )
@@ -136,7 +136,7 @@ def _rows(option: EngineOption) -> str:
 
 def _outcome(option: EngineOption) -> tuple[str, str, str]:
     return (
-        figures.duration(option.step_seconds),
+        _step_time(option),
         figures.duration(option.total_seconds),
         _cost(option),
     )
@@ -147,6 +147,11 @@ def _shortage(option: EngineOption) -> tuple[str, str, str]:
     where = "GPU" if option.short_gpu_bytes else "host"
     short = figures.size(option.short_gpu_bytes or option.short_node_bytes)
     return where, f"−{short}", figures.NOTHING
+
+
+def _step_time(option: EngineOption) -> str:
+    seconds = option.step_seconds
+    return f"{1000 * seconds:.0f} ms" if seconds < 0.995 else figures.duration(seconds)
 
 
 def _cost(option: EngineOption) -> str:

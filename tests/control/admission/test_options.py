@@ -34,7 +34,7 @@ def planned(
         data=data(),
         tokens=None,
         model=model,
-        base=ModelSpec(base="base"),
+        base=ModelSpec(base="hf://meta-llama/Llama-2-7b-hf"),
         hardware=machine(),
         base_dir=Path("/specs"),
         default_store="s3://bucket",
@@ -278,6 +278,15 @@ def test_a_base_too_large_to_be_read_whole_by_every_worker() -> None:
 
     (warning,) = found.warnings
     assert "8 workers that each read the whole base into host memory need 3,344 GB" in warning
+
+
+def test_fp32_on_a_gpu_with_tensor_cores() -> None:
+    plain = {**BF16, "precision": "fp32"}
+
+    assert fleet(tiny_model(), "1xH100", training=plain).warnings == (
+        "fp32 leaves the tensor cores idle: bf16 would compute up to 15 times as fast",
+    )
+    assert fleet(tiny_model(), "1xV100", training=plain).warnings == ()
 
 
 def test_cautions() -> None:

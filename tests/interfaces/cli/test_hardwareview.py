@@ -6,6 +6,7 @@ from rich.console import Console
 from orchestrator.interfaces.cli.hardwareview import hardware_views
 from tests.control.admission.test_options import facts, planned
 from tests.inspect.published import LLAMA_2_7B
+from tests.project import ROOT
 
 PRICES = {"A100-80GB": 1.8, "H100": 2.5}
 
@@ -22,53 +23,11 @@ def two():
     return planned(facts(LLAMA_2_7B), "1xA100-80GB", "8xA100-80GB", prices=PRICES)
 
 
-ONE_GPU = """\
-1xA100-80GB: 81.6 GB of each GPU and 261 GB of each machine may be used; 35% of
-312 TFLOP/s (A100-80GB, bf16)
+def test_the_example_of_the_documents(two):
+    page = (ROOT / "docs/plan.md").read_text()
+    (example,) = [block for block in page.split("```") if block.startswith("\nJob      reviews")]
 
-ZeRO  offload  recomp  rows      GPU     host  a step    in all   cost
-──────────────────────────────────────────────────────────────────────
-0     –        –       1×64   133 GB  42.6 GB     GPU  −51.3 GB      –
-0     –        yes     1×64   133 GB  42.6 GB     GPU  −51.3 GB      –
-2     optim    –       16×4  65.0 GB  95.5 GB    22 s     29:13   0.88
-2     optim    yes       64  43.8 GB  95.5 GB    24 s     31:04   0.93
-3     optim    –       16×4  67.0 GB  95.5 GB    22 s     29:13   0.88
-3     optim    yes       64  45.8 GB  95.5 GB    24 s     31:04   0.93
-3     all      –       16×4  53.8 GB   111 GB    27 s     33:13   1.00
-3     all      yes       64  32.6 GB   111 GB    26 s     32:06   0.96
-GPU or host and a minus: it does not fit, that much is missing there
-
-take ZeRO-2, 16×4 rows, optimizer offloaded: the fastest that fits: without host
-memory nothing does; 29:13, cost 0.88, 1,471 tokens/s
-  a step: compute 11,902 ms, update 7,400 ms, offload 2,950 ms, other 20 ms
-  engine: {zero_stage: 2, offload: optimizer, micro_batch_size: 16,
-    gradient_checkpointing: false}
-  resources: {workers: 1, cpus_per_worker: 16,
-    gpus_per_worker: 1, accelerator: A100-80GB}
-"""
-
-
-def test_a_fleet(two):
-    told = "\n".join(lines(two))
-
-    assert ONE_GPU in told
-
-
-def test_fleets_side_by_side_come_first(two):
-    told = lines(two)
-
-    assert told[:10] == [
-        "Job      reviews",
-        "Base     base",
-        "Trains   all of 6.61 G parameters (full), bf16",
-        "Steps    48 of 64 rows, 1.54 M tokens (512 a row, assumed)",
-        "",
-        "hardware      best way                      each GPU   a step   in all   cost",
-        "─" * 77,
-        "1xA100-80GB   ZeRO-2, 16×4 rows,             65.0 GB     22 s    29:13   0.88",
-        "              optimizer offloaded",
-        "8xA100-80GB   ZeRO-2, 8 rows                 52.1 GB    1.6 s     6:57   1.67",
-    ]
+    assert lines(two) == example.strip("\n").splitlines()
 
 
 def test_a_wide_terminal_tells_what_memory_is_for(two):
