@@ -13,7 +13,7 @@ product); peaks are without sparsity, which the sheets often include:
 - L4, L40, L40S: their datasheets (2023).
 - H100 SXM, PCIe and NVL: "NVIDIA H100 Tensor Core GPU" (datasheet, 2022 to 2024).
 - H200 SXM: "NVIDIA H200 Tensor Core GPU" (datasheet, 2024).
-- B200: "NVIDIA DGX B200" (datasheet, 2024), an eighth of the system.
+- B200: "NVIDIA DGX B200" and "NVIDIA HGX B200" (datasheets, 2024), an eighth of the system.
 
 Memory is what the driver offers (`memory.total` of nvidia-smi): the sheets' GB are 2^30 bytes for
 some and less for boards whose error correction takes a share. What surrounds a GPU is an eighth of
@@ -118,7 +118,7 @@ ACCELERATORS: tuple[Accelerator, ...] = (
         ("H100",), ("H100-80GB", "H100-SXM")),
     Accelerator("H200", 143771 * _MIB, _peaks(67.0, 494.7, 989.4), 4800e9, 450e9, 9.0, _DGX_H100,
         ("H200",), ("H200-141GB", "H200-SXM")),
-    Accelerator("B200", 183359 * _MIB, _peaks(75.0, 1125.0, 2250.0), 8000e9, 900e9, 10.0,
+    Accelerator("B200", 183359 * _MIB, _peaks(75.0, 1100.0, 2250.0), 8000e9, 900e9, 10.0,
         _DGX_H100, ("B200",), ("B200-180GB",)),
 )  # fmt: skip
 """Oldest first."""
