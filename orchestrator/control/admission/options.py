@@ -10,19 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.control.admission.cautions import watched_domains
 from orchestrator.control.admission.choose import micro_batch_sizes
 from orchestrator.control.admission.compatibility import features_of, incompatibilities
 from orchestrator.control.admission.duration import (
     RowLengths,
-    Work,
     plan_checkpoints,
     plan_steps,
     plan_time,
-    row_lengths,
     save_rates,
     step_seconds,
-    total_rows,
     with_checkpoints,
 )
 from orchestrator.control.admission.inputs import PlanInputs
@@ -35,11 +31,10 @@ from orchestrator.control.admission.memory import (
     worker_memory,
 )
 from orchestrator.control.admission.option_records import EngineOption, FleetPlan, HardwarePlan
-from orchestrator.control.admission.plan import memory_case
+from orchestrator.control.admission.plan import memory_case, resolve_all, work_of
 from orchestrator.control.admission.records import Offload, PlanReason, ZeroStage
-from orchestrator.control.admission.resolve import resolve_spec
 from orchestrator.control.admission.throughput import Speed, fleet_speed
-from orchestrator.control.admission.trainable import TrainedModel, trained_model
+from orchestrator.control.admission.trainable import TrainedModel
 from orchestrator.inspect.architectures import MIXTURES
 from orchestrator.inspect.fleets import Fleet
 from orchestrator.specs import EngineSpec, FineTuneSpec, ResourcesSpec
@@ -123,11 +118,9 @@ def plan_fleets(
         by_config: Whether the base's parameters are counted from its config alone.
     """
     assert inputs.model is not None, "a script's needs are its own: refused before"
-    resolved = resolve_spec(inputs.spec, inputs.surroundings)
+    resolved, model, lengths = resolve_all(inputs)
     body = resolved.spec
     assert body.model is not None
-    model = trained_model(inputs.model, body.method, len(inputs.data.labels))
-    lengths = row_lengths(inputs.data, inputs.tokens, body.training.max_length)
     grounds = [
         _Ground(inputs, body, model, lengths, fleet, prices.get(fleet.accelerator.name))
         for fleet in fleets
@@ -208,6 +201,8 @@ def _options(ground: _Ground) -> Iterator[EngineOption]:
     open_case = memory_case(spec, ground.model, ground.lengths, len(ground.inputs.data.labels))
     sizes = micro_batch_sizes(spec.engine, open_case, spec.training.global_batch_size)
     for way in ways(spec.engine.strategy, spec.resources.workers):
+        if any(incompatibilities(features_of(_with_way(spec, way), ground.fleet.node))):
+            continue  # the method, say, cannot be sharded so
         case = replace(
             open_case,
             zero_stage=way.zero_stage,
@@ -216,6 +211,11 @@ def _options(ground: _Ground) -> Iterator[EngineOption]:
         )
         sized = [replace(case, micro_batch_size=size) for size in sizes]
         yield _option(ground, next((case for case in sized if _fits(ground, case)), sized[-1]))
+
+
+def _with_way(spec: FineTuneSpec, way: Way) -> FineTuneSpec:
+    engine = {"zero_stage": way.zero_stage, "offload": way.offload}
+    return spec.model_copy(update={"engine": spec.engine.model_copy(update=engine)})
 
 
 def _fits(ground: _Ground, case: MemoryCase) -> bool:
@@ -236,12 +236,7 @@ def _option(ground: _Ground, case: MemoryCase) -> EngineOption:
     data, spec, lengths = ground.inputs.data, ground.spec, ground.lengths
     steps = plan_steps(spec, data.num_train_rows, case.micro_batch_size, lengths)
     step = step_seconds(case, steps, ground.speed)
-    work = Work(
-        test_rows=total_rows(data, "test"),
-        valid_rows=total_rows(data, "valid", watched_domains(spec)),
-        lengths=lengths,
-    )
-    time = plan_time(spec, case, steps, ground.speed, work)
+    time = plan_time(spec, case, steps, ground.speed, work_of(ground.inputs, spec, lengths))
     rates = save_rates(ground.speed, local=False)
     saved = plan_checkpoints(spec, case, steps, time.train_seconds, rates)
     total = with_checkpoints(time, saved).total_seconds

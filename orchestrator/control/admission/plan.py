@@ -74,9 +74,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         return plan_script(inputs)
     assert inputs.model is not None, "every task but a custom one has a base"
     # 1. What the spec leaves open, but for the engine.
-    resolved = resolve_spec(inputs.spec, inputs.surroundings)
-    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
-    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    resolved, model, lengths = resolve_all(inputs)
     # 2. The engine: the fastest way that fits.
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
@@ -108,6 +106,15 @@ def make_plan(inputs: PlanInputs) -> Plan:
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
     )
+
+
+def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]:
+    """The spec with nothing open but its engine, what learns, and how long rows are."""
+    assert inputs.model is not None, "every task but a custom one has a base"
+    resolved = resolve_spec(inputs.spec, inputs.surroundings)
+    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
+    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    return resolved, model, lengths
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +154,7 @@ def _estimate(
     speed = worker_speed(
         inputs.hardware, spec.training.precision, resources.cpus_per_worker, case.on_gpu
     )
-    work = Work(
-        test_rows=total_rows(inputs.data, "test"),
-        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
-        lengths=lengths,
-    )
-    time = plan_time(spec, case, steps, speed, work)
+    time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
     checkpoint = plan_checkpoints(
         spec, case, steps, time.train_seconds, save_rates(speed, local=local)
@@ -162,6 +164,15 @@ def _estimate(
         time=with_checkpoints(time, checkpoint),
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
+    """What is evaluated."""
+    return Work(
+        test_rows=total_rows(inputs.data, "test"),
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        lengths=lengths,
     )
 
 
