@@ -124,6 +124,10 @@ class Settings(BaseModel):
     authentication: Literal["tokens", "off"] = Field(
         default="tokens", description="off: everybody is an admin; on a loopback address only."
     )
+    metrics_access: Literal["admins", "open"] = Field(
+        default="admins",
+        description="Who may read /metrics: whoever has an admin's token, or everybody.",
+    )
     allowed_urls: tuple[str, ...] = Field(
         default=(),
         description=(
@@ -161,7 +165,10 @@ class Settings(BaseModel):
     @field_validator("database")
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).password is not None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.password is not None or "password" in parts.query.lower():
             raise ValueError("it holds a password; set PGPASSWORD or a password file instead")
         return value
 

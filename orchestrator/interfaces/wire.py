@@ -41,6 +41,7 @@ FOLDER_TYPE = "application/vnd.orchestrator.folder+json"
 """Of the list of files that makes a folder of uploads."""
 
 EVENT_STREAM = "text/event-stream"
+METRICS_PATH = "/metrics"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SPEC_CHARACTERS = 1_000_000
 

@@ -66,7 +66,7 @@ class Attempts:
         """Takes a Report in, once, and answers it.
 
         A repeated or overtaken one is only answered. None: the token is unknown or another
-        attempt's, or the attempt has ended.
+        attempt's or of no rank of the gang, or the attempt has ended.
         """
 
         def work(connection: Connection) -> Directive | None:
@@ -76,6 +76,8 @@ class Attempts:
                 return None
             if (attempt.job, attempt.number) != (report.job, report.attempt):
                 return None
+            if attempt.placement and report.rank >= sum(p.workers for p in attempt.placement):
+                return None  # the gang has no such rank
             heard = hear(attempt, Intake.model_validate(row.intake), report, now)
             if heard is not None:
                 this = {"of_job": attempt.job, "of_number": attempt.number}

@@ -5,6 +5,8 @@ Built by `server`, served by `serving`.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -18,14 +20,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import __version__
-from orchestrator.errors import OrchestratorError
-from orchestrator.interfaces.api.guard import Guard
+from orchestrator.errors import DatabaseUnavailable, OrchestratorError
+from orchestrator.interfaces.api.dependencies import SLOW_AT_ONCE
+from orchestrator.interfaces.api.guard import OPEN_PATHS, Guard
 from orchestrator.interfaces.api.problems import answer
 from orchestrator.interfaces.api.reports import REPORTS_PATH, Desk, reports_router
-from orchestrator.interfaces.api.routes import ROUTERS
+from orchestrator.interfaces.api.routes import ROUTERS, metrics
 from orchestrator.interfaces.api.service import Service
-from orchestrator.interfaces.wire import API, PROBLEM_TYPE, ProblemDocument
+from orchestrator.interfaces.wire import API, METRICS_PATH, PROBLEM_TYPE, ProblemDocument
 from orchestrator.records import Report
+from orchestrator.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["REPORTS_PATH", "create_app", "create_reports_app"]
 
@@ -57,18 +63,22 @@ def create_app(service: Service) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.service = service
+    app.state.slow = asyncio.Semaphore(SLOW_AT_ONCE)
     _tell_errors(app)
     _probes(app, service)
     app.include_router(reports_router(service.desk), responses=_PROBLEMS)
     documented = Depends(HTTPBearer(scheme_name="token", auto_error=False))  # the guard decides
     for router in ROUTERS:
         app.include_router(router, prefix=API, dependencies=[documented], responses=_PROBLEMS)
+    app.include_router(metrics.router, dependencies=[documented], responses=_PROBLEMS)
     app.add_middleware(
         Guard,
         authenticator=service.authenticator,
         audit=service.audit,
         clock=service.clock,
+        metrics=service.metrics,
         max_upload_bytes=service.settings.max_upload_bytes,
+        open_paths=_open_paths(service.settings),
     )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -102,8 +112,14 @@ def _probes(app: FastAPI, service: Service) -> None:
         return {"status": "ready"}
 
 
+def _open_paths(settings: Settings) -> frozenset[str]:
+    return OPEN_PATHS | ({METRICS_PATH} if settings.metrics_access == "open" else set())
+
+
 def _tell_errors(app: FastAPI) -> None:
     def tell(request: Request, error: Exception) -> Response:
+        if isinstance(error, DatabaseUnavailable):
+            logger.warning("%s", error.message)  # which the client is not told
         return answer(error)
 
     for kind in (OrchestratorError, RequestValidationError, HTTPException):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ from orchestrator.interfaces.api.problems import answer
 from orchestrator.interfaces.api.reports import MAX_REPORT_BYTES, REPORTS_PATH
 from orchestrator.interfaces.wire import API, FOLDER_TYPE
 from orchestrator.records import AuditEntry, Principal
+from orchestrator.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -56,20 +58,24 @@ class Throttle:
 class Guard:
     """The middleware."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (each part is another's to make)
         self,
         app: ASGIApp,
         *,
         authenticator: Authenticator,
         audit: Audit,
         clock: Callable[[], float],
+        metrics: Metrics,
         max_upload_bytes: int,
+        open_paths: frozenset[str] = OPEN_PATHS,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._audit = audit
         self._clock = clock
+        self._metrics = metrics
         self._max_upload_bytes = max_upload_bytes
+        self._open_paths = open_paths
         self._strangers = Throttle(STRANGERS_A_MINUTE, clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,6 +95,15 @@ class Guard:
         is_file = path.startswith(UPLOADS) and headers.get("content-type") != FOLDER_TYPE
         return self._max_upload_bytes if is_file else MAX_BODY_BYTES
 
+    def is_open(self, path: str) -> bool:
+        """Whether nobody is asked who they are, or the route itself asks for an Attempt's token."""
+        return path in self._open_paths or path == REPORTS_PATH
+
+    def measure(self, scope: Scope, status: int, seconds: float) -> None:
+        # Versions of the framework differ in whether a route's path begins with its router's.
+        route = getattr(scope.get("route"), "path", "").removeprefix(API)
+        self._metrics.request(scope["method"], route or None, status, seconds)
+
     def principal_of(self, headers: Headers) -> Principal:
         return self._authenticator.principal(
             headers.get("authorization"), headers.get("host", ""), headers.get("origin")
@@ -97,7 +112,7 @@ class Guard:
     def note(self, scope: Scope, principal: Principal | None, status: int) -> None:
         """Keeps what was asked, if it was to change something or was refused."""
         path: str = scope["path"]
-        if path == REPORTS_PATH or path in OPEN_PATHS:
+        if self.is_open(path):
             return
         if scope["method"] in SAFE_METHODS and status not in (401, 403):
             return
@@ -128,6 +143,7 @@ class _Exchange:
     has_begun: bool = False
     received: int = 0
     is_received: bool = False
+    begun: float = field(default_factory=time.monotonic)
 
     async def run(self, app: ASGIApp, receive: Receive) -> None:
         try:
@@ -136,7 +152,7 @@ class _Exchange:
             limit = self.guard.limit_bytes(self.scope, headers)
             _check_length(headers.get("content-length"), limit)
             # 2. Who.
-            if self.scope["path"] not in OPEN_PATHS and self.scope["path"] != REPORTS_PATH:
+            if not self.guard.is_open(self.scope["path"]):
                 self.principal = await run_in_threadpool(self.guard.principal_of, headers)
                 self.scope.setdefault("state", {})["principal"] = self.principal
             # 3. What.
@@ -175,6 +191,7 @@ class _Exchange:
             # Kept before it is answered: who was told it is done finds it in the trail.
             status: int = message["status"]
             await run_in_threadpool(self.guard.note, self.scope, self.principal, status)
+            self.guard.measure(self.scope, status, time.monotonic() - self.begun)
             self.has_begun = True
             headers = [*message.get("headers", []), (b"x-content-type-options", b"nosniff")]
             message = {**message, "headers": headers}

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.interfaces.cli.connecting import client_for, url_option
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say
+
+if TYPE_CHECKING:
+    from orchestrator.records import AuditEntry
 
 
 @click.command()
@@ -39,11 +44,18 @@ def audit(team: str | None, limit: int, url: str | None, as_json: bool) -> None:
     table.columns[0].no_wrap = True
     for entry in shown:
         when = time.strftime("%m-%d %H:%M:%S", time.localtime(entry.time))
-        what = entry.action.replace("/api/v1", "")
-        about = f" {entry.target}" if entry.target and entry.target not in entry.action else ""
         style = "" if entry.status < 400 else "yellow"
         who = f"{entry.principal} of {entry.team}"
-        table.add_row(when, who, f"{what}{about}", str(entry.status), style=style)
+        table.add_row(when, who, _what(entry), str(entry.status), style=style)
     console().print(table)
     if has_more:
         say(f"There are more: --limit {10 * limit}")
+
+
+def _what(entry: AuditEntry) -> str:
+    """The request, and below it what it was about; digests are shortened."""
+    action, rest = entry.action.replace("/api/v1", ""), []
+    for word in entry.target.split():
+        action = action.replace(f"/{word}", "/…")
+        rest.append(word[:12] + "…" if re.fullmatch("[0-9a-f]{64}", word) else word)
+    return f"{action}\n{' '.join(rest)}".rstrip()

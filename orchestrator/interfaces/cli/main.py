@@ -128,6 +128,21 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(JOBS, "submit", "Queue the job of a spec on a server."),
         _command(JOBS, "jobs", "List jobs, the newest first, and why those wait that wait."),
         _command(JOBS, "show", "Show a job: its state, why it waits, attempts, figures."),
+        _command(
+            JOBS,
+            "watch",
+            "Follow a job until it has ended, as `run` follows its own.",
+            module="watching",
+        ),
+        _command(JOBS, "logs", "Print what the ranks or the driver of a job have printed."),
+        _command(JOBS, "events", "Print what has happened to a job, or to the team's jobs."),
+        _command(JOBS, "stacks", "Show the stacks of all ranks of a job, taken now."),
+        _command(JOBS, "top", "Show on one screen what runs, who waits and why, and what is used."),
+        _command(
+            JOBS,
+            "compare",
+            "Set two jobs side by side: spec, data, environment, curves, metrics.",
+        ),
         *(
             _command(JOBS, name, help_line, module="changes")
             for name, help_line in (

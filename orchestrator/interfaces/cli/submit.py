@@ -9,8 +9,9 @@ import click
 
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.connecting import client_for, url_option
+from orchestrator.interfaces.cli.lines import print_line, told_as_line
 from orchestrator.interfaces.cli.options import set_option, spec_argument
-from orchestrator.interfaces.cli.output import json_line, json_option, print_json, say
+from orchestrator.interfaces.cli.output import json_option, print_json, say
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.client import JobHandle
@@ -40,16 +41,18 @@ def submit(
     """Queue the job of a spec on a server.
 
     Local data, code and a local base are uploaded first, what the server has already is not sent
-    again. With --wait it exits with 1 if the job fails; Ctrl-C ends the waiting, not the job.
+    again. With --wait it exits with 1 if the job fails, and Ctrl-C ends the waiting, not the job;
+    --json then prints one document a line.
     """
-    with client_for(url) as client:
+    with told_as_line(as_json and wait), client_for(url) as client:
         handle = client.submit(
             spec, sets, new=new, idempotency_key=idempotency_key, on_upload=_told_upload
         )
         if as_json:
-            (_print_line if wait else print_json)(_document(handle))
+            told = _document(handle)
+            print_line({"type": "submitted", **told}) if wait else print_json(told)
         else:
-            _tell(handle)
+            _tell(handle, has_more=wait)
         if not wait:
             return 0
         from orchestrator.interfaces.cli import watching
@@ -69,13 +72,11 @@ def _document(handle: JobHandle) -> dict[str, Any]:
     }
 
 
-def _print_line(document: object) -> None:
-    click.echo(json_line(document))
-
-
-def _tell(handle: JobHandle) -> None:
+def _tell(handle: JobHandle, *, has_more: bool) -> None:
     from orchestrator.interfaces.cli.jobtexts import one_line
 
     click.echo(one_line(handle.job))
     if handle.message:
         say(handle.message)
+    if not has_more and not handle.state.is_terminal:
+        say(f"Follow it: orchestrator watch {handle.id}")

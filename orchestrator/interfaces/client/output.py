@@ -70,7 +70,9 @@ class Output:
 
     def _next(self, number: int) -> int | None:
         """The newest Attempt, once it is another one; None: the job ends without."""
-        follower = Follower(self.connection, f"{self.job}/events", listener=self.listener)
+        follower = Follower(
+            self.connection, f"{self.job}/events", query={"last": 1}, listener=self.listener
+        )
         for update in follower.updates():
             if isinstance(update, Progress) and update.attempt > number:
                 return update.attempt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from orchestrator.errors import UserError
 from orchestrator.worker.data.collating import pad_rows
 from orchestrator.worker.models.loading import load_tokenizer, on_device
 
@@ -45,7 +47,10 @@ class Predictor:
         Args:
             folder: A published version, pulled.
             max_length: Tokens a text is cut to; absent: the longest the model takes, at most 512.
+
+        Raises UserError where it is no text classifier: scripts publish what they like.
         """
+        _check_classifier(folder)
         tokenizer = load_tokenizer(folder)
         model = AutoModelForSequenceClassification.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
@@ -83,6 +88,18 @@ class Predictor:
     def _prediction(self, row: list[float]) -> Prediction:
         probabilities = dict(zip(self.labels, row, strict=True))
         return Prediction(max(probabilities, key=probabilities.__getitem__), probabilities)
+
+
+def _check_classifier(folder: Path) -> None:
+    try:
+        kinds = json.loads((folder / "config.json").read_text()).get("architectures") or ()
+    except (OSError, ValueError, AttributeError):
+        kinds = ()
+    if not any(str(kind).endswith("ForSequenceClassification") for kind in kinds):
+        raise UserError(
+            "this model is no text classifier of the transformers library",
+            hint="`orchestrator models pull` brings its files; its code knows how to use them",
+        )
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

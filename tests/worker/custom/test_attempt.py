@@ -175,6 +175,7 @@ RAISES = {
     "(session.scratch / 'progress.json').write_text(''); "
     "session.save_checkpoint(session.scratch, 1)": r"rank 0 and the system both save",
     "session.report(step=1, metrics={str(n): n for n in range(201)})": r"201 metrics at once",
+    "session.report(step=1, metrics={'time': 1})": r"a metric cannot be called time \(train\.py",
     "def": r"raised SyntaxError: .* \(train\.py, line 14\)$",
 }
 
@@ -302,3 +303,18 @@ def test_a_readme_of_the_scripts_own_stays(gang: Gang, tmp_path: Path) -> None:
     assert {file["path"] for file in manifest["files"]} == {
         *("README.md", "lineage.json", "metrics.json", "model.safetensors")
     }
+
+
+def test_the_script_of_the_page_runs(gang: Gang, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "user-code.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    first = run(script_launch(tmp_path, script), gang, looks=60)
+
+    assert (first.state, first.checkpoint_step) == (JobState.SUSPENDED, 60)
+    again = script_launch(tmp_path, script).model_copy(
+        update={"attempt": 2, "resume": (CheckpointRef(attempt=1, step=60, world_size=1),)}
+    )
+    second = run(again, gang)
+    assert (second.state, second.step) == (JobState.SUCCEEDED, 400)
+    assert second.metrics == {"camera": {"accuracy": 0.9}}

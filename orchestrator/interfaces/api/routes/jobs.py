@@ -12,6 +12,7 @@ from orchestrator.control.store import JobFilter
 from orchestrator.errors import NotFound, UserError
 from orchestrator.interfaces.api.dependencies import (
     IDEMPOTENCY_KEY,
+    InTurn,
     PageAsked,
     ServiceHere,
     Who,
@@ -46,13 +47,18 @@ Labels = Annotated[
 ]
 
 
-@router.post("/plan")
+@router.post("/plan", dependencies=[InTurn])
 def plan(asked: PlanRequest, service: ServiceHere, who: Who) -> Plan:
     """What a spec needs and whether it fits; nothing is created."""
     return submission.plan(who, submission.Submission(asked.spec, asked.sets), service.ground)
 
 
-@router.post("/jobs", status_code=201, responses={200: {"model": SubmitAnswer}})
+@router.post(
+    "/jobs",
+    status_code=201,
+    responses={200: {"model": SubmitAnswer}},
+    dependencies=[InTurn],
+)
 def submit(
     asked: SubmitRequest,
     request: Request,
@@ -124,7 +130,7 @@ def job(id: str, service: ServiceHere, who: Who) -> JobView:
     return job_view(verbs.visible(service.jobs, id, who), service)
 
 
-@router.delete("/jobs/{id}")
+@router.delete("/jobs/{id}", dependencies=[InTurn])
 def delete(id: str, service: ServiceHere, who: Who) -> Deleted:
     """Deletes an ended job with its checkpoints and logs; what it published stays."""
     return Deleted(id=id, message=verbs.delete(service.jobs, id, who))
