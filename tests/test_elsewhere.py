@@ -89,6 +89,16 @@ def test_prices_may_be_set_by_any_name_of_a_gpu(folder: Path) -> None:
     assert choice.cost == pytest.approx(4 * 3 * choice.total_seconds / 3600, abs=1e-4)
 
 
+def test_a_spec_that_was_written_for_cpus_may_ask_for_what_needs_gpus(folder: Path) -> None:
+    engine = ("training.precision=fp16", "engine.offload=optimizer", "engine.zero_stage=2")
+    found = server.plan_elsewhere(
+        folder / "spec.yaml", engine, hardware=["2xV100"], settings=settings(folder)
+    )
+
+    assert found.fits
+    assert found.precision == "fp16"
+
+
 def test_a_price_of_no_gpu(folder: Path) -> None:
     with pytest.raises(SettingsError) as caught:
         planned(folder, ORCHESTRATOR_PRICES='{"H10O": 3}')

@@ -21,6 +21,10 @@ from orchestrator.storage.bases import BasePlaces
 from orchestrator.storage.bases_by_config import base_by_config
 
 
+ON_GPUS = "resources.gpus_per_worker=1"
+"""What holds wherever the job is planned for: checks of the spec are not to miss a GPU."""
+
+
 def plan_elsewhere(
     source: Path, sets: Sequence[str], hardware: Sequence[str], settings: Settings
 ) -> HardwarePlan:
@@ -40,7 +44,8 @@ def plan_elsewhere(
         by_config.append(found is not None)
         return found or find_base(spec, places)
 
-    looked = look(source, sets, settings, probe_store=False, vantage=Vantage(find_base=find))
+    on_gpus = (*sets, ON_GPUS)
+    looked = look(source, on_gpus, settings, probe_store=False, vantage=Vantage(find_base=find))
     if looked.inputs.model is None:
         raise UserError(
             "a custom task's script decides itself what it needs: it cannot be planned for",
