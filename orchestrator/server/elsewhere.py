@@ -20,7 +20,6 @@ from orchestrator.specs import FineTuneSpec
 from orchestrator.storage.bases import BasePlaces
 from orchestrator.storage.bases_by_config import base_by_config
 
-
 ON_GPUS = "resources.gpus_per_worker=1"
 """What holds wherever the job is planned for: checks of the spec are not to miss a GPU."""
 
