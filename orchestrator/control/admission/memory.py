@@ -31,7 +31,8 @@ CPU_HEAP_SLACK = 1.4  # measured: freed activations the allocator does not give 
 GPU_HEAP_SLACK = 1.1
 CHECKPOINTED_LAYERS = 3  # measured: a recomputed layer, its gradients and their temporaries
 
-_LINEAR = 10  # tensors of hidden size that a layer keeps for the way back
+_LINEAR = 8  # tensors of hidden size that a layer keeps for the way back
+_KEYS_AND_VALUES = 2  # more, smaller where several heads of queries share one of keys and values
 _PLAIN = 2  # tensors of the feed-forward part's size: before and behind its nonlinearity
 _GATED = 4  # and the other half, and the product of both
 _AUTOCAST = 4  # of them stay fp32 under torch's autocast (norms and residuals)
@@ -177,7 +178,8 @@ def _activations(case: MemoryCase) -> int:
 def _layer_bytes_per_token(case: MemoryCase) -> int:
     facts, size = case.model.facts, case.compute_bytes
     kept = _GATED if facts.model_type in GATED_FEED_FORWARD else _PLAIN
-    layer = size * (_LINEAR * facts.hidden_size + kept * facts.intermediate_size)
+    shared = _KEYS_AND_VALUES * facts.hidden_size * facts.num_kv_heads // facts.num_heads
+    layer = size * (_LINEAR * facts.hidden_size + shared + kept * facts.intermediate_size)
     if size < FP32 and case.strategy == "ddp":
         layer += _AUTOCAST * facts.hidden_size * (FP32 - size)
     if case.on_gpu:  # fused attention keeps no matrices
