@@ -25,10 +25,10 @@ from orchestrator.control.controller.effects import Effects, Key
 from orchestrator.control.controller.knowledge import Knowledge
 from orchestrator.control.controller.lifecycle import decide, preempted
 from orchestrator.control.controller.machines import Machines
+from orchestrator.control.controller.planning import plan
 from orchestrator.control.controller.policy import Policy
 from orchestrator.control.controller.values import Act, Concluded, Known, Move, View
 from orchestrator.control.controller.workloads import nodes_of, snapshot
-from orchestrator.control.scheduler import plan_cycle
 from orchestrator.control.scheduler.values import Admit, Decisions
 from orchestrator.control.scheduler.values import Policy as SchedulingPolicy
 from orchestrator.control.store import (
@@ -160,6 +160,7 @@ class Controller:
         now = self.means.clock()
         # 1. One decides.
         if not self._hold_lease(now):
+            self._machines.watch(self.means.place.backends, self.means.effects, now)
             return False
         # 2. What there is, and what earlier acts have found out.
         live: Live = {job.id: (job, attempt) for job, attempt in self.rows.jobs.live()}
@@ -321,7 +322,7 @@ class Controller:
         told = self._machines.told
         if not waits or told.keys() != self.means.place.backends.keys():
             return False  # a backend that was not heard of yet is no reason to say "never fits"
-        decisions = plan_cycle(
+        decisions = plan(
             snapshot(
                 live.values(),
                 nodes_of(told, self._abandoned.all),

@@ -5,7 +5,7 @@ The two write different columns of a row, so neither undoes what the other has j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, select, update
@@ -39,6 +39,17 @@ class Attempts:
         query = select(*ATTEMPTS.columns).where(attempts.c.job == job).order_by(attempts.c.number)
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [ATTEMPTS.record(row) for row in rows]
+
+    def newest(self, jobs: Collection[str]) -> dict[str, Attempt]:
+        """job -> its newest attempt, of those that have one; one question for a page of them."""
+        query = (
+            select(*ATTEMPTS.columns)
+            .where(attempts.c.job.in_(jobs))
+            .order_by(attempts.c.job, attempts.c.number)
+        )
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        last = {row.job: row for row in rows}
+        return {job: ATTEMPTS.record(row) for job, row in last.items()}
 
     def points(self, job: str, attempt: int) -> Sequence[Point]:
         """Its live curves by step, thinned; the whole history is in the object store."""

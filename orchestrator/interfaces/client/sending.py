@@ -32,7 +32,7 @@ _CODE = "code.tar"
 _STORED = re.compile(rf"\S*/\.uploads/([0-9a-f]{{64}})/({re.escape(_CODE)})?")
 
 Told = Callable[[str, int], None]
-"""Called with the name and the size of a file before it is sent."""
+"""Called before a file is sent: its path here (a name, where it is none) and its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def _hand_over(local: Local, connection: Connection, told: Told, origins: dict[s
 def _put(connection: Connection, sha256: str, name: str, content: Path | bytes, told: Told) -> None:
     if _is_there(connection, sha256, name):
         return
-    told(name, _size(content))
+    told(str(content) if isinstance(content, Path) else name, _size(content))
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(_size(content))}
 
     def body() -> Any:

@@ -261,6 +261,19 @@ def test_stopped_it_saves_and_goes_on_from_there(gang: Gang, tmp_path: Path) -> 
     assert [row["step"] for row in checkpoints_of(again).history(2)] == [4, 5, 6]
 
 
+def test_a_metric_of_an_earlier_attempt_has_come(gang: Gang, tmp_path: Path) -> None:
+    """It was measured before the kill, and its steps are not taken again."""
+    script = COUNTING.replace('{"loss": 1 / step}', '{"toy/accuracy": 1} if step == 2 else None')
+    launch = script_launch(tmp_path, script, selection={"metric": "toy/accuracy"})
+    run(launch, gang, looks=3)
+
+    again = launch.model_copy(
+        update={"attempt": 2, "resume": (CheckpointRef(attempt=1, step=3, world_size=1),)}
+    )
+
+    assert run(again, gang).state is JobState.SUCCEEDED
+
+
 def test_secrets_are_neither_published_nor_reported(
     gang: Gang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

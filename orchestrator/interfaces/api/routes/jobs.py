@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -114,7 +115,7 @@ def jobs(
     if team not in (None, wanted.team):
         return Page(items=())
     found, following = service.jobs.list(wanted, page)
-    return Page(items=tuple(job_view(job, service) for job in found), next=following)
+    return Page(items=job_views(found, service), next=following)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -179,11 +180,15 @@ def attempt_of(job: Job, number: int | None, service: Service) -> Attempt:
 
 def job_view(job: Job, service: Service) -> JobView:
     """A job with the progress of its newest Attempt."""
-    progress = None
-    if job.attempt and job.state is not JobState.QUEUED:
-        found = service.attempts.list(job.id)
-        progress = progress_of(found[-1]) if found else None
-    return JobView(**dict(job), progress=progress)
+    (view,) = job_views([job], service)
+    return view
+
+
+def job_views(jobs: Sequence[Job], service: Service) -> tuple[JobView, ...]:
+    begun = [job.id for job in jobs if job.attempt and job.state is not JobState.QUEUED]
+    newest = service.attempts.newest(begun) if begun else {}
+    progress = {job: progress_of(attempt) for job, attempt in newest.items()}
+    return tuple(JobView(**dict(job), progress=progress.get(job.id)) for job in jobs)
 
 
 def progress_of(attempt: Attempt) -> Progress:
