@@ -23,6 +23,7 @@ from orchestrator.control.admission.duration import (
     plan_steps,
     plan_time,
     row_lengths,
+    save_rates,
     total_rows,
     with_checkpoints,
 )
@@ -74,16 +75,12 @@ def make_plan(inputs: PlanInputs) -> Plan:
         return plan_script(inputs)
     assert inputs.model is not None, "every task but a custom one has a base"
     # 1. What the spec leaves open, but for the engine.
-    resolved = resolve_spec(inputs.spec, inputs.surroundings)
-    model = trained_model(
-        inputs.model, resolved.spec.task, resolved.spec.method, len(inputs.data.labels)
-    )
-    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    resolved, model, lengths = resolve_all(inputs)
     # 2. The engine: the fastest way that fits.
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        _case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         resolved.spec.training.global_batch_size,
         machine.fits,
     )
@@ -112,6 +109,17 @@ def make_plan(inputs: PlanInputs) -> Plan:
     )
 
 
+def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]:
+    """The spec with nothing open but its engine, what learns, and how long rows are."""
+    assert inputs.model is not None, "every task but a custom one has a base"
+    resolved = resolve_spec(inputs.spec, inputs.surroundings)
+    body, labels = resolved.spec, len(inputs.data.labels)
+    model = trained_model(inputs.model, body.task, body.method, labels)
+    longest = body.training.max_length + (target_length(body) or 0)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest)
+    return resolved, model, lengths
+
+
 @dataclass(frozen=True, slots=True)
 class _Estimate:
     steps: StepPlan
@@ -120,9 +128,10 @@ class _Estimate:
     disk: DiskPlan
 
 
-def _case(
+def memory_case(
     spec: FineTuneSpec, model: TrainedModel, lengths: RowLengths, num_labels: int
 ) -> MemoryCase:
+    """What a resolved spec's memory follows from; open fields of its engine as if they were off."""
     engine = spec.engine
     return MemoryCase(
         model=model,
@@ -148,15 +157,11 @@ def _estimate(
     speed = worker_speed(
         inputs.hardware, spec.training.precision, resources.cpus_per_worker, case.on_gpu
     )
-    work = Work(
-        test_rows=total_rows(inputs.data, "test"),
-        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
-        lengths=lengths,
-        **_generated(inputs, spec),
-    )
-    time = plan_time(spec, case, steps, speed, work)
+    time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
-    checkpoint = plan_checkpoints(spec, case, steps, time.train_seconds, local)
+    checkpoint = plan_checkpoints(
+        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+    )
     return _Estimate(
         steps=steps,
         time=with_checkpoints(time, checkpoint),
@@ -178,6 +183,16 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
         if split == "test"
     )
     return {"generated_rows": rows, "generated_tokens": settings.max_new_tokens or target}
+
+
+def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
+    """What is evaluated."""
+    return Work(
+        test_rows=total_rows(inputs.data, "test"),
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        lengths=lengths,
+        **_generated(inputs, spec),
+    )
 
 
 def _store_is_local(spec: FineTuneSpec) -> bool:
