@@ -53,7 +53,7 @@ class Peak:
             else FullMethod(type="full")
         )
         return MemoryCase(
-            model=trained_model(MODELS[self.model], method, 2),
+            model=trained_model(MODELS[self.model], CLASSIFY, method, 2),
             strategy="deepspeed" if stage else "ddp",
             zero_stage=int(stage[1]) if stage else 0,
             precision=self.precision,  # type: ignore[arg-type]
