@@ -39,6 +39,7 @@ VERDICT_SECONDS = 45.0  # for Ray to find out that a node is dead: 15 to 30 unle
 STORE_RETRY_SECONDS = 60.0
 GO_ON = "run the same command again: it goes on from the newest checkpoint"
 _NO_RETRIES = ("max_failures", "controller_failure_limit", "max_preemption_failures")
+_CLEANER = "PlacementGroupCleanerCallback"
 _TOLD_TO_AUTOSCALERS = tuple(
     f"{verb}_resource_request" for verb in ("_send", "_maybe_send", "_cancel")
 )
@@ -95,13 +96,17 @@ class _FixedTrainer(TorchTrainer):
     """Trains with a gang whose size and place are chosen already.
 
     Ray Train tells every run to a coordinator of autoscalers: a detached actor, made by the first
-    run and left on the cluster for good. Nobody here would scale by it.
+    run and left on the cluster for good. Nobody here would scale by it. It also leaves a detached
+    actor behind whose driver was killed, to remove the gang's placement group: that goes with its
+    driver by itself, and the actor would stay (it ends itself from a thread, which Ray refuses).
     """
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
         for name in _TOLD_TO_AUTOSCALERS:
             if hasattr(parts.get("scaling_policy"), name):  # an older Ray tells nobody
                 setattr(parts["scaling_policy"], name, _tell_nobody)
+        if "callbacks" in parts:
+            parts["callbacks"] = [c for c in parts["callbacks"] if type(c).__name__ != _CLEANER]
         return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
 
 
