@@ -2,7 +2,14 @@
 
 from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
-from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
+from orchestrator.specs.method import (
+    AdapterMethod,
+    FreezeMethod,
+    FullMethod,
+    LoraMethod,
+    MethodSpec,
+    QloraMethod,
+)
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TaskSpec, TextClassification
@@ -24,6 +31,7 @@ __all__ = [
     "DEFAULT_COLUMNS",
     "METRICS_TO_MINIMIZE",
     "SPLITS",
+    "AdapterMethod",
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
@@ -35,10 +43,12 @@ __all__ = [
     "FineTuneSpec",
     "FreezeMethod",
     "FullMethod",
+    "LoraMethod",
     "Metadata",
     "MethodSpec",
     "ModelSpec",
     "OutputSpec",
+    "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",
     "SchedulingSpec",

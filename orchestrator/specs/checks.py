@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
-from orchestrator.specs import data_checks, location_checks, runtime_checks
+from orchestrator.specs import data_checks, location_checks, method_checks, runtime_checks
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
@@ -209,6 +209,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *data_checks.CHECKS,
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
+    *method_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on", "evaluation.custom_metrics"),

@@ -159,7 +159,8 @@ def _method() -> Iterator[str]:
     yield from _head("method")
     yield "    type: full"
     yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
-    yield from _comment("{type: freeze, all_layers: true} trains the head only.", 4)
+    yield from _comment("{type: freeze, all_layers: true} trains the head only;", 4)
+    yield from _comment("{type: lora, rank: 16} trains small matrices beside the frozen base.", 4)
 
 
 def _field(path: str, value: str | None, indent: int, example: str | None = None) -> Iterator[str]:

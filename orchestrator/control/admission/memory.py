@@ -17,6 +17,7 @@ from orchestrator.control.admission.records import Offload, Precision, Strategy,
 from orchestrator.control.admission.trainable import TrainedModel
 
 FP32 = 4
+QUANTIZED_BYTES = 0.53  # of a 4-bit weight with its share of the scales, quantized too
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
 
 BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
@@ -57,6 +58,13 @@ class MemoryCase:
         """Of one stored weight: under DDP low precision is autocast's, the weights stay fp32."""
         low = self.precision != "fp32" and self.strategy == "deepspeed"
         return 2 if low else FP32
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all weights on one worker, where nothing shards them."""
+        quantized = self.model.quantized_parameters
+        whole = self.weight_bytes * (self.model.total_parameters - quantized)
+        return whole + round(QUANTIZED_BYTES * quantized)
 
     @property
     def compute_bytes(self) -> int:
@@ -110,14 +118,14 @@ def _states(case: MemoryCase) -> tuple[int, int, int]:
     size, shards = case.weight_bytes, case.workers
     if case.strategy == "ddp" or case.zero_stage == 0:
         master = FP32 if size < FP32 else 0
-        return size * total, size * trained, (MOMENTS + master) * trained
+        return case.stored_bytes, size * trained, (MOMENTS + master) * trained
     if case.zero_stage == 3:
         master = FP32 if size < FP32 or case.offload != "none" else 0
         weights = size * _share(total, shards) + _gathered(case)
         optimizer = (MOMENTS + master) * _share(trained, shards)
         return weights, size * _share(trained, shards), optimizer
     gradients = size * (trained if case.zero_stage == 1 else _share(trained, shards))
-    return size * total, gradients, (MOMENTS + FP32) * _share(trained, shards)
+    return case.stored_bytes, gradients, (MOMENTS + FP32) * _share(trained, shards)
 
 
 def _backward_buffers(case: MemoryCase) -> int:
@@ -170,6 +178,8 @@ def _activations(case: MemoryCase) -> int:
 def _layer_bytes_per_token(case: MemoryCase) -> int:
     facts, size = case.model.facts, case.compute_bytes
     layer = size * (_LINEAR * facts.hidden_size + 2 * facts.intermediate_size)
+    if (adapter := case.model.adapter) is not None:
+        layer += (size * adapter.kept_per_token + adapter.masks_per_token) // facts.num_layers
     if size < FP32 and case.strategy == "ddp":
         layer += _AUTOCAST * facts.hidden_size * (FP32 - size)
     if case.on_gpu:  # fused attention keeps no matrices
