@@ -13,10 +13,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.models.loading import load_model, load_tokenizer
+from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training import ops
+from orchestrator.worker.training.methods import apply_method
 from tests.worker.tiny import launch, rows, write_base
 
 pytestmark = pytest.mark.timeout(900)
@@ -34,8 +37,16 @@ TRAINING: dict[str, Any] = {
 NUM_ROWS = 52
 
 
-def case(**engine: Any) -> dict[str, Any]:
-    return {"training": TRAINING, "engine": engine, "num_rows": NUM_ROWS}
+# No dropout: its draws differ with the split into workers and micro-batches.
+TARGETS = ["attention.self.query", "attention.output.dense", "output.dense"]
+LORA = {"type": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "target_modules": TARGETS}
+DORA = {**LORA, "use_dora": True, "use_rslora": True}
+METHODS = {"full": {"type": "full"}, "lora": LORA, "dora": DORA}
+
+
+def case(method: str = "full", **engine: Any) -> dict[str, Any]:
+    how = {"method": METHODS[method], "engine": engine}
+    return {"training": TRAINING, "num_rows": NUM_ROWS, "plain": method, **how}
 
 
 CASES = {
@@ -45,6 +56,14 @@ CASES = {
     "zero 3, accumulation": case(zero_stage=3, micro_batch_size=4),
     "ddp": case(strategy="ddp", micro_batch_size=8),
     "ddp, accumulation": case(strategy="ddp", micro_batch_size=4),
+    "lora, zero 0": case("lora", zero_stage=0, micro_batch_size=8),
+    "lora, zero 2, accumulation": case("lora", zero_stage=2, micro_batch_size=4),
+    "lora, zero 3, recomputed": case(
+        "lora", zero_stage=3, micro_batch_size=8, gradient_checkpointing=True
+    ),
+    "lora, ddp": case("lora", strategy="ddp", micro_batch_size=8),
+    "dora, zero 1": case("dora", zero_stage=1, micro_batch_size=8),
+    "dora, zero 3": case("dora", zero_stage=3, micro_batch_size=4),
 }
 
 
@@ -54,14 +73,24 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plain(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, float]]:
-    """A loop without Trainer, DeepSpeed or workers: the mean loss of each whole global batch."""
-    spec = launch(base, tmp_path_factory.mktemp("plain")).spec.spec
+def plain(
+    base: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[dict[str, float]]]:
+    """By method, a loop without Trainer, DeepSpeed or workers."""
+    scratch = tmp_path_factory.mktemp("plain")
+    return {name: plain_loop(base, scratch, method) for name, method in METHODS.items()}
+
+
+def plain_loop(base: Path, scratch: Path, method: dict[str, Any]) -> list[dict[str, float]]:
+    """The mean loss of each whole global batch, and the norm of its gradient."""
+    spec = launch(base, scratch, method=method).spec.spec
     task, tokenizer = task_for(spec.task), load_tokenizer(base)
     encoded = task.encode(pa.table(rows(NUM_ROWS)), tokenizer, 16)
-    model = load_model(task, base, tokenizer, seed=3)
+    start = Start(base, Origin(str(base), None, ""))
+    model = apply_method(spec.method, load_model(task, base, tokenizer, seed=3), start, seed=3)
     model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.0)
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=0.0)
     plan = BatchPlan("toy", 3, NUM_ROWS, 16, 16, 1)
     found = []
     for step in range(6):
@@ -70,7 +99,7 @@ def plain(base: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str
         labels = batch.pop("labels")
         loss = torch.nn.functional.cross_entropy(model(**batch).logits, labels)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.1)
+        norm = torch.nn.utils.clip_grad_norm_(learning, 0.1)
         optimizer.step()
         optimizer.zero_grad()
         found.append({"loss": loss.item(), "grad_norm": norm.item()})
@@ -97,9 +126,12 @@ def gang(
 
 @pytest.mark.parametrize("name", CASES)
 def test_loss_and_gradient_norm_are_those_of_a_plain_loop(
-    name: str, gang: dict[str, list[dict[str, float]]], plain: list[dict[str, float]]
+    name: str,
+    gang: dict[str, list[dict[str, float]]],
+    plain: dict[str, list[dict[str, float]]],
 ) -> None:
-    assert len(gang[name]) == len(plain) == 6
-    for step, (measured, expected) in enumerate(zip(gang[name], plain, strict=True)):
+    steps = plain[CASES[name]["plain"]]
+    assert len(gang[name]) == len(steps) == 6
+    for step, (measured, expected) in enumerate(zip(gang[name], steps, strict=True)):
         wanted = {key: pytest.approx(value, rel=2e-4) for key, value in expected.items()}
         assert measured == wanted, f"step {step}"
