@@ -23,6 +23,11 @@ class Origin:
     revision: str | None  # of a hub's model: the commit
     digest: str  # of its bytes, as `inspect.model` takes it
 
+    @property
+    def loadable(self) -> str:
+        """The base as other programs may know it: a hub's name or a folder, else ours."""
+        return self.name.removeprefix("hf://").removeprefix("file://")
+
     def document(self) -> dict[str, str | None]:
         """As it is written into a lineage."""
         return {"name": self.name, "revision": self.revision, "digest": self.digest}

@@ -10,6 +10,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_see
 
 from orchestrator.records import Identity, Launch
 from orchestrator.specs import API_VERSION, FineTune
+from orchestrator.worker.training import arguments
 
 WORDS = ("good", "great", "fine", "bad", "poor", "awful", "the", "camera", "movie", "is", "very")
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "awful")
@@ -46,6 +47,19 @@ def write_base(folder: Path, dropout: float = 0.0) -> Path:
     )
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+def shard_everything() -> None:
+    """Lets ZeRO 3 shard weights as small as these too; it would leave them whole."""
+    whole = arguments.deepspeed_config
+
+    def sharded(*given: Any) -> dict[str, Any]:
+        config = whole(*given)
+        if config["zero_optimization"]["stage"] == 3:
+            config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+    arguments.deepspeed_config = sharded
 
 
 def rows(num_rows: int) -> dict[str, list[str]]:

@@ -127,7 +127,7 @@ def _ready(model: str, store: str | None) -> tuple[Pulled, Predictor]:
             f"predict needs {error.name}, which is not installed",
             hint="pip install 'finetune-orchestrator[worker]'",
         ) from None
-    return pulled, Predictor.load(pulled.folder, max_length=pulled.max_length)
+    return pulled, Predictor.load(pulled.folder, pulled.max_length, pulled.base)
 
 
 def _labelled_rows(

@@ -43,7 +43,7 @@ def write_adapter(
     save_file(tensors, folder / ADAPTER_FILE, metadata={"format": "pt"})
     config = {
         **_plain(model.peft_config[ADAPTER].to_dict()),
-        "base_model_name_or_path": loadable_name(origin),
+        "base_model_name_or_path": origin.loadable,
         "revision": origin.revision,
         "inference_mode": True,
         # PEFT reads the classes of it, and those only where it knows no task: the digest is ours.
@@ -55,11 +55,6 @@ def write_adapter(
     }
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / ADAPTER_CONFIG_FILE).write_text(text)
-
-
-def loadable_name(origin: Origin) -> str:
-    """The base as other programs may know it: a hub's name, else ours."""
-    return origin.name.removeprefix("hf://").removeprefix("file://")
 
 
 def load_trained(task: Task, folder: Path, start: Start) -> torch.nn.Module:
@@ -107,7 +102,7 @@ def continue_adapter(model: PeftModel, folder: Path) -> None:
 
 
 def _stored_dtype(folder: Path) -> torch.dtype:
-    weights = load_peft_weights(str(folder), device="cpu")
+    weights: dict[str, torch.Tensor] = load_peft_weights(str(folder), device="cpu")
     return next(iter(weights.values())).dtype
 
 

@@ -8,13 +8,25 @@ from typing import Any
 import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
-from orchestrator.specs import FreezeMethod, MethodSpec, TextClassification
+from orchestrator.specs import (
+    AdapterMethod,
+    FreezeMethod,
+    MethodSpec,
+    QloraMethod,
+    TextClassification,
+)
+from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
 
 
 def model_card(
-    launch: Launch, metrics: Figures, before: Figures, selection: SelectionOutcome, rows: Figures
+    launch: Launch,
+    metrics: Figures,
+    before: Figures,
+    selection: SelectionOutcome,
+    rows: Figures,
+    adapter_of: Origin | None = None,
 ) -> str:
     """The text of README.md.
 
@@ -24,9 +36,10 @@ def model_card(
         before: The same for the untrained start; may be empty.
         selection: Which weights these are.
         rows: domain -> {split: rows} of the data.
+        adapter_of: The base that the published weights belong to, if they are not whole.
     """
     parts = [
-        _front_matter(launch, metrics),
+        _front_matter(launch, metrics, adapter_of),
         f"# {launch.spec.spec.output.name}",
         _summary(launch, selection),
         "## Results on test",
@@ -34,7 +47,7 @@ def model_card(
         "## Data",
         _data(launch, rows),
         "## Use",
-        _use(),
+        _use() if adapter_of is None else _use_of_adapter(launch, adapter_of),
         "## Limits",
         _limits(launch, metrics),
     ]
@@ -42,6 +55,8 @@ def model_card(
 
 
 def describe_method(method: MethodSpec) -> str:
+    if isinstance(method, AdapterMethod):
+        return _adapter(method)
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
@@ -49,7 +64,19 @@ def describe_method(method: MethodSpec) -> str:
     return f"fine-tuning with the embeddings and the first {method.num_layers} layers frozen"
 
 
-def _front_matter(launch: Launch, metrics: Figures) -> str:
+def _adapter(method: AdapterMethod) -> str:
+    kind = "QLoRA" if isinstance(method, QloraMethod) else "LoRA"
+    more = [
+        name
+        for name, used in {"DoRA": method.use_dora, "rsLoRA": method.use_rslora}.items()
+        if used
+    ]
+    what = ", ".join([f"rank {method.rank}", f"alpha {method.alpha:g}", *more])
+    merged = ", merged into its weights" if method.merge else ""
+    return f"{kind} ({what}{merged})"
+
+
+def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -> str:
     spec = launch.spec.spec
     results = [
         {
@@ -63,9 +90,9 @@ def _front_matter(launch: Launch, metrics: Figures) -> str:
         for domain, values in metrics.items()
     ]
     front = {
-        "library_name": "transformers",
+        "library_name": "transformers" if adapter_of is None else "peft",
         "pipeline_tag": spec.task.type,
-        "base_model": _base(launch),
+        "base_model": _base(launch) if adapter_of is None else adapter_of.name,
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
@@ -137,6 +164,21 @@ def _use() -> str:
     return (
         "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
         'model = AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```'
+    )
+
+
+def _use_of_adapter(launch: Launch, origin: Origin) -> str:
+    """How to load it with its labels, which an adapter's config does not hold."""
+    return (
+        f"An adapter: it needs its base, `{origin.name}`, sha256 `{origin.digest[:12]}`.\n\n"
+        "```python\nfrom peft import PeftModel\n"
+        "from transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        f"labels = {list(_labels(launch))!r}\n"
+        "base = AutoModelForSequenceClassification.from_pretrained(\n"
+        f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+        ")\n"
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```'
     )
 

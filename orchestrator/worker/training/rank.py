@@ -116,8 +116,9 @@ class Attempt:
             )
             splits = encode_splits(self.spec, tables, task, tokenizer)
             seed = self.spec.training.seed
-            model = load_model(task, start.base, tokenizer, seed)
-            model = apply_method(self.spec.method, model, start, seed)
+            loaded = load_model(task, start.base, tokenizer, seed)
+            model = apply_method(self.spec.method, loaded, start, seed)
+            del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored[2] if restored else Progress()
             self.resumed_from = restored[1].step if restored else None
@@ -276,12 +277,10 @@ class Attempt:
             if self.gang.is_first:
                 chosen, rows = outcome.selection, splits.num_rows
                 assert chosen is not None
-                card = model_card(self.launch, metrics, outcome.before, chosen, rows)
-                beside = Beside(
-                    card=card,
-                    code=self.code.code if self.code is not None else None,
-                    adapter_of=run.start.origin if is_adapter(folder) else None,
-                )
+                origin = run.start.origin if is_adapter(folder) else None
+                card = model_card(self.launch, metrics, outcome.before, chosen, rows, origin)
+                code = self.code.code if self.code is not None else None
+                beside = Beside(card, code, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}

@@ -24,7 +24,7 @@ from orchestrator.worker.training.checkpointing import Progress
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.trainer import FineTuneTrainer, Run
-from tests.worker.tiny import launch, rows
+from tests.worker.tiny import launch, rows, shard_everything
 
 
 class NoCheckpoints:
@@ -90,6 +90,7 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
 def main() -> None:
     base, scratch, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
     gang = Gang.join()
+    shard_everything()
     found = {name: train(case, base, scratch, gang) for name, case in cases.items()}
     if gang.is_first:
         (scratch / "found.json").write_text(json.dumps(found))

@@ -20,10 +20,17 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.training import ops
 from tests.worker.tiny import launch, rows, write_base
 
-pytestmark = pytest.mark.timeout(1200)  # twenty trainings, on whatever the machine leaves
+pytestmark = pytest.mark.timeout(1200)  # thirty trainings, on whatever the machine leaves
 
 NUM_STEPS = 15
 ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
+LORA: dict[str, Any] = {
+    "type": "lora",
+    "rank": 4,
+    "alpha": 8.0,
+    "dropout": 0.1,
+    "target_modules": ["attention.self.query", "output.dense"],
+}
 CASES: dict[str, dict[str, Any]] = {
     "zero 2, accumulation": {"engine": {"zero_stage": 2, "micro_batch_size": 2}},
     "zero 3": {"engine": {"zero_stage": 3, "micro_batch_size": 4}},
@@ -33,6 +40,23 @@ CASES: dict[str, dict[str, Any]] = {
     "zero 2, frozen": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
         "method": {"type": "freeze", "num_layers": 1},
+    },
+    "zero 2, lora, accumulation": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "method": LORA,
+    },
+    "zero 3, dora": {
+        "engine": {"zero_stage": 3, "micro_batch_size": 4},
+        "method": {**LORA, "use_dora": True},
+    },
+    "ddp, lora, merged": {
+        "engine": {"strategy": "ddp", "micro_batch_size": 4},
+        "method": {**LORA, "merge": True},
+    },
+    "zero 1, lora, bf16": {
+        "engine": {"zero_stage": 1, "micro_batch_size": 4},
+        "method": LORA,
+        "precision": "bf16",
     },
 }
 KILLED = "zero 2, accumulation"

@@ -75,12 +75,13 @@ def learning_whole(model: PreTrainedModel, base: Path) -> list[str]:
         if not _is_stored(module := name.rpartition(".")[0], stored, model)
     }
     if model.base_model is not model:
-        kept = (model.base_model, model.get_output_embeddings())
+        own_output = model.get_output_embeddings()  # type: ignore[no-untyped-call]
         new |= {
             name
-            for child, on_top in model.named_children()
-            if all(on_top is not module for module in kept)
-            for name in _with_parameters(on_top, child)
+            for path, on_top in model.named_children()
+            if on_top is not model.base_model
+            and all(module is not own_output for module in on_top.modules())
+            for name in _with_parameters(on_top, path)
         }
     return list(_topmost(model, new))
 
@@ -119,7 +120,7 @@ def quantize(method: QloraMethod, model: PreTrainedModel) -> None:
                 )
                 small.bias = module.bias
                 setattr(parent, name, small)
-    model.is_loaded_in_4bit = True  # what PEFT and the Trainer ask
+    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # what PEFT and the Trainer ask
 
 
 def _task_type(model: PreTrainedModel) -> TaskType | None:
