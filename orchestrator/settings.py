@@ -115,6 +115,10 @@ class Settings(BaseModel):
     authentication: Literal["tokens", "off"] = Field(
         default="tokens", description="off: everybody is an admin; on a loopback address only."
     )
+    metrics_access: Literal["admins", "open"] = Field(
+        default="admins",
+        description="Who may read /metrics: whoever has an admin's token, or everybody.",
+    )
     allowed_urls: tuple[str, ...] = Field(
         default=(),
         description=(

@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS) on free loopback ports, for tests that talk to one."""
+"""A real S3 server (SeaweedFS) on free ports, of loopback as a rule, for tests that need one."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ class S3Server:
     binary: str
     folder: Path
     bucket: str = "tests"
+    host: str = "127.0.0.1"
     ports: list[int] = field(default_factory=list)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports[0]}"
+        return f"http://{self.host}:{self.ports[0]}"
 
     def url(self, prefix: str) -> str:
         return f"s3://{self.bucket}/{prefix}"
@@ -62,7 +63,7 @@ class S3Server:
         identities.write_text(json.dumps({"identities": _identities()}))
         command = [
             *(self.binary, "server", f"-dir={self.folder / 'data'}"),
-            *("-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
+            *(f"-ip={self.host}", f"-ip.bind={self.host}", "-master.telemetry=false"),
             "-master.electionTimeout=1s",  # a restart takes 3 s instead of 20
             *("-volume.max=100", "-master.volumeSizeLimitMB=64"),
             *("-filer", "-s3", f"-s3.config={identities}"),

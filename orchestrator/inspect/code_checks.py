@@ -6,14 +6,14 @@ name that another function sets) cannot be seen; a star import leaves every name
 
 from __future__ import annotations
 
-import ast
-from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+import sys
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem
 from orchestrator.inspect.code import MAX_BYTES, PATH, Code, pack_folder, read_archive
+from orchestrator.inspect.definitions import Definitions, read_definitions
 from orchestrator.inspect.files import Fetch
 from orchestrator.specs import CustomTask, FineTune
 from orchestrator.specs.paths import local_path
@@ -30,6 +30,22 @@ CALLED_WITH = {
     "training.loss": ("logits", "labels"),
     "evaluation.custom_metrics": ("labels", "probabilities"),
 }
+
+
+TAKEN = sys.stdlib_module_names | {
+    *(
+        "accelerate",
+        "datasets",
+        "deepspeed",
+        "httpx",
+        "numpy",
+        "obstore",
+        "orchestrator",
+        "pyarrow",
+    ),
+    *("pydantic", "ray", "safetensors", "scipy", "sklearn", "tokenizers", "torch", "transformers"),
+}
+"""Modules that a worker has imported, or imports later, by these names."""
 
 
 @dataclass(frozen=True)
@@ -103,50 +119,86 @@ def _fetched(url: str, fetch: Fetch | None) -> Path:
 
 
 def _problems(spec: FineTune, code: Code, shown: PurePosixPath) -> Iterator[Problem]:
-    task = spec.spec.task
-    if isinstance(task, CustomTask):
-        if task.entrypoint not in code.files:
-            scripts = [path for path in code.files if path.endswith(".py")]
-            near = closest(task.entrypoint, scripts)
-            hint = f"did you mean {near}?" if near else f"scripts there: {_listed(scripts)}"
-            message = f"{shown} holds no {task.entrypoint}"
-            yield Problem(message, path="task.entrypoint", hint=hint)
-        else:
-            yield from _parsed(code, task.entrypoint, "task.entrypoint", shown).problems
-    for path, entry in entry_points(spec):
-        yield from _entry_problems(code, entry, path, shown)
+    named = dict(entry_points(spec.spec))
+    scripts = {}
+    if isinstance(spec.spec.task, CustomTask):
+        scripts["task.entrypoint"] = spec.spec.task.entrypoint
+    modules = {path: module_file(code.files, _module(entry)) for path, entry in named.items()}
+    wanted = {file for file in (*scripts.values(), *modules.values()) if file in code.files}
+    read = _read(code, {file for file in wanted if file is not None})
+    for path, script in scripts.items():
+        yield from _script_problems(code, script, path, shown)
+        yield from _unreadable(read, script, path, shown)
+    for path, entry in named.items():
+        file = modules[path]
+        if file is None:
+            yield _no_module(code, entry, path, shown)
+            continue
+        problems = [*_name_taken(entry, path, file), *_unreadable(read, file, path, shown)]
+        yield from problems or _entry_problems(read[file], entry, path, shown / file)
 
 
-def _entry_problems(code: Code, entry: str, path: str, shown: PurePosixPath) -> Iterator[Problem]:
+def _read(code: Code, files: Collection[str]) -> dict[str, Definitions]:
+    large = {file for file in files if len(code.files[file]) > MAX_SOURCE_BYTES}
+    small = {file: code.files[file] for file in sorted(files) if file not in large}
+    found = read_definitions(small) if small else {}
+    return found | {file: Definitions({}, error="it is too large for a script") for file in large}
+
+
+def _script_problems(code: Code, script: str, path: str, shown: PurePosixPath) -> Iterator[Problem]:
+    if script not in code.files:
+        scripts = [known for known in code.files if known.endswith(".py")]
+        near = closest(script, scripts)
+        hint = f"did you mean {near}?" if near else f"scripts there: {_listed(scripts)}"
+        yield Problem(f"{shown} holds no {script}", path=path, hint=hint)
+
+
+def _unreadable(
+    read: Mapping[str, Definitions], file: str, path: str, shown: PurePosixPath
+) -> Iterator[Problem]:
+    found = read.get(file)
+    if found is not None and found.error is not None:
+        yield Problem(f"{file}: {found.error}", path, None, str(shown / file), found.line)
+
+
+def _no_module(code: Code, entry: str, path: str, shown: PurePosixPath) -> Problem:
     module, _, name = entry.partition(":")
-    file = module_file(code.files, module)
-    if file is None:
-        modules = [_module_name(known) for known in code.files if known.endswith(".py")]
-        near = closest(module, modules)
-        hint = f"did you mean {near}:{name}?" if near else f"modules there: {_listed(modules)}"
-        yield Problem(f"{shown} holds no module {module}", path=path, hint=hint)
-        return
-    parsed = _parsed(code, file, path, shown)
-    yield from parsed.problems
-    if parsed.problems or parsed.is_open:
-        return
-    if name not in parsed.names:
-        near = closest(name, parsed.names)
-        hint = f"did you mean {module}:{near}?" if near else f"define it in {file}"
-        yield Problem(f"{file} defines no {name}", path=path, hint=hint)
+    modules = [_module_name(known) for known in code.files if known.endswith(".py")]
+    near = closest(module, modules)
+    hint = f"did you mean {near}:{name}?" if near else f"modules there: {_listed(modules)}"
+    return Problem(f"{shown} holds no module {module}", path=path, hint=hint)
+
+
+def _name_taken(entry: str, path: str, file: str) -> Iterator[Problem]:
+    top = entry.partition(":")[0].partition(".")[0]
+    if top in TAKEN:
+        whose = "Python's own" if top in sys.stdlib_module_names else "a library's"
+        message = f"{top} is the name of a module of {whose}, which would be imported instead"
+        yield Problem(message, path=path, hint=f"rename {file}")
+
+
+def _entry_problems(
+    found: Definitions, entry: str, path: str, file: PurePosixPath
+) -> Iterator[Problem]:
+    module, _, name = entry.partition(":")
+    definition = found.names.get(name)
+    if definition is None:
+        if not found.is_open:
+            near = closest(name, found.names)
+            hint = f"did you mean {module}:{near}?" if near else f"define it in {file.name}"
+            yield Problem(f"{file.name} defines no {name}", path=path, hint=hint)
         return
     wanted = CALLED_WITH[path if path in CALLED_WITH else path.rpartition(".")[0]]
-    definition = parsed.names[name]
-    if isinstance(definition, ast.AsyncFunctionDef):
-        yield Problem(f"{name} is asynchronous", path=path, hint="write def instead of async def")
-    elif isinstance(definition, ast.FunctionDef) and not _takes(definition.args, len(wanted)):
-        yield Problem(
-            f"{name} is called with {len(wanted)} arguments",
-            path=path,
-            hint=f"write def {name}({', '.join(wanted)})",
-            file=str(shown / file),
-            line=definition.lineno,
-        )
+    signature = f"write def {name}({', '.join(wanted)})"
+    wrong = {
+        "async": f"{name} is asynchronous",
+        "class": f"{name} is a class, not a function",
+    }.get(definition.kind)
+    if wrong is None and not definition.takes(len(wanted)):
+        noun = "value" if len(wanted) == 1 else "values"
+        wrong = f"{name} is called with {len(wanted)} {noun}"
+    if wrong is not None:
+        yield Problem(wrong, path, signature, str(file), definition.line)
 
 
 def module_file(paths: Collection[str], module: str) -> str | None:
@@ -156,76 +208,12 @@ def module_file(paths: Collection[str], module: str) -> str | None:
     return next((path for path in candidates if path in paths), None)
 
 
+def _module(entry: str) -> str:
+    return entry.partition(":")[0]
+
+
 def _module_name(path: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-
-
-@dataclass(frozen=True)
-class _Parsed:
-    """What a file defines at its top."""
-
-    names: dict[str, ast.stmt]
-    is_open: bool = False  # a star import may bring any name
-    problems: tuple[Problem, ...] = ()
-
-
-def _parsed(code: Code, file: str, path: str, shown: PurePosixPath) -> _Parsed:
-    content = code.files[file]
-    if len(content) > MAX_SOURCE_BYTES:
-        message = f"{file} is too large for a script"
-        return _Parsed({}, problems=(Problem(message, path=path, hint="split it"),))
-    try:
-        tree = ast.parse(content, file)
-    except SyntaxError as error:
-        message = f"not valid Python: {error.msg}"
-        return _Parsed(
-            {}, problems=(Problem(message, path, None, str(shown / file), error.lineno),)
-        )
-    except (ValueError, RecursionError, MemoryError):
-        return _Parsed({}, problems=(Problem(f"{file} is not valid Python", path=path),))
-    names: dict[str, ast.stmt] = {}
-    is_open = False
-    for statement in _statements(tree.body):
-        for name in _defined(statement):
-            is_open = is_open or name == "*"
-            names[name] = statement
-    return _Parsed(names, is_open)
-
-
-def _statements(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
-    """Statements that run when a module is imported, also those of its branches."""
-    waiting = deque(body)
-    while waiting:
-        statement = waiting.popleft()
-        yield statement
-        if isinstance(statement, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            for field in ("body", "handlers", "orelse", "finalbody"):
-                for inner in getattr(statement, field, ()):
-                    waiting += inner.body if isinstance(inner, ast.ExceptHandler) else [inner]
-
-
-def _defined(statement: ast.stmt) -> Iterator[str]:
-    match statement:
-        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-            yield statement.name
-        case ast.Import() | ast.ImportFrom():
-            for alias in statement.names:
-                yield alias.asname or alias.name.partition(".")[0]
-        case ast.Assign():
-            for target in statement.targets:
-                yield from (node.id for node in ast.walk(target) if isinstance(node, ast.Name))
-        case ast.AnnAssign(target=ast.Name(id=name)):
-            yield name
-
-
-def _takes(arguments: ast.arguments, count: int) -> bool:
-    """Whether it may be called with so many values by position."""
-    positional = [*arguments.posonlyargs, *arguments.args]
-    least = len(positional) - len(arguments.defaults)
-    named = [default for default in arguments.kw_defaults if default is None]
-    return (
-        not named and least <= count and (arguments.vararg is not None or count <= len(positional))
-    )
 
 
 def _listed(names: list[str]) -> str:

@@ -6,12 +6,20 @@ requests are closed, so that a misspelt field is told.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Generic, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
-from orchestrator.errors import InvalidInput, Problem
+from orchestrator.errors import InvalidInput
 from orchestrator.records import (
     AccessToken,
     Event,
@@ -24,7 +32,8 @@ from orchestrator.records import (
     Wait,
 )
 from orchestrator.specs import FineTune
-from orchestrator.specs.base import DnsLabel
+from orchestrator.specs.base import DnsLabel, SpecError
+from orchestrator.specs.explain import as_problem, findings
 
 API = "/api/v1"
 PROBLEM_TYPE = "application/problem+json"
@@ -32,11 +41,23 @@ FOLDER_TYPE = "application/vnd.orchestrator.folder+json"
 """Of the list of files that makes a folder of uploads."""
 
 EVENT_STREAM = "text/event-stream"
+METRICS_PATH = "/metrics"
 IDEMPOTENCY_KEY = "Idempotency-Key"
 MAX_SPEC_CHARACTERS = 1_000_000
 
 Item = TypeVar("Item")
 Override = Annotated[str, StringConstraints(max_length=10_000)]
+
+
+def _resource(name: Any) -> Any:
+    if isinstance(name, str) and not re.match(RESOURCE_PATTERN, name):
+        raise SpecError(f"no resource is called {name!r}", hint="cpu, memory_bytes, gpu, gpu/KIND")
+    return name
+
+
+RESOURCE_PATTERN = r"^(cpu|memory_bytes|gpu(/[^\s/]+)?)$"
+Resource = Annotated[str, StringConstraints(pattern=RESOURCE_PATTERN), BeforeValidator(_resource)]
+"""What a quota may limit; a name that nothing is counted by would limit nothing."""
 
 
 class Answer(BaseModel):
@@ -56,12 +77,8 @@ class Asked(BaseModel):
         try:
             return cls(**fields)
         except ValidationError as error:
-            raise InvalidInput(
-                [
-                    Problem(fault["msg"], path=".".join(map(str, fault["loc"])))
-                    for fault in error.errors(include_url=False)
-                ]
-            ) from None
+            found = findings(error, fields, {})
+            raise InvalidInput([as_problem(finding, {}, None) for finding in found]) from None
 
 
 class ProblemDetail(Answer):
@@ -193,8 +210,9 @@ class Deleted(Answer):
 class QueueRequest(Asked):
     """A queue as it shall be."""
 
-    quota: dict[str, Annotated[float, Field(ge=0)]] = Field(
-        default_factory=dict, description="resource -> amount; what is absent is not limited."
+    quota: dict[Resource, Annotated[float, Field(ge=0)]] = Field(
+        default_factory=dict,
+        description="cpu, memory_bytes, gpu or gpu/KIND -> amount; what is absent is not limited.",
     )
     weights: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default_factory=dict, description="team -> share of the queue; absent: 1."

@@ -13,6 +13,7 @@ from orchestrator.records.attempt import (
 from orchestrator.records.base import Record
 from orchestrator.records.event import Event
 from orchestrator.records.job import (
+    PRIORITIES,
     Attempt,
     AttemptState,
     Demand,
@@ -27,6 +28,7 @@ from orchestrator.records.report import Action, Directive, Phase, Point, Report
 from orchestrator.records.states import TRANSITIONS, JobState, Reason, may_follow
 
 __all__ = [
+    "PRIORITIES",
     "REPORT_TOKEN_VARIABLE",
     "TRANSITIONS",
     "AccessToken",

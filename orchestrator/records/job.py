@@ -16,6 +16,9 @@ from orchestrator.records.base import Record
 from orchestrator.records.states import JobState, Reason
 from orchestrator.specs import FineTune
 
+PRIORITIES = {"low": -10, "normal": 0, "high": 10, "urgent": 20}
+"""The names that specs have for the priorities of jobs."""
+
 
 class Goal(StrEnum):
     """What a job is being stopped for: the state it goes to when its Attempt has ended."""

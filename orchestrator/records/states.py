@@ -39,6 +39,7 @@ class Reason(StrEnum):
     WORKER_LOST = "WorkerLost"
     LAUNCH_FAILED = "LaunchFailed"
     NO_OUTCOME = "NoOutcome"  # the attempt ended without saying how
+    NO_METRIC = "NoMetric"  # a script ended without the metric it was to report
     DIVERGED = "Diverged"  # the loss became NaN or infinite
     HANG = "Hang"  # no step for longer than the job allows
     NODE_LOST = "NodeLost"

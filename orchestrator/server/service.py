@@ -23,17 +23,21 @@ from orchestrator.control.controller.acts import HostFolders, Workplace
 from orchestrator.control.controller.effects import ThreadedEffects
 from orchestrator.control.controller.logs import LiveLogs, LogReader
 from orchestrator.control.controller.loop import Controller, Means, Rows
+from orchestrator.control.controller.metered import MeteredController
 from orchestrator.control.controller.reports import ReportDesk
 from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.store import Database
 from orchestrator.interfaces.api.app import create_app
+from orchestrator.interfaces.api.receiving import sweep
 from orchestrator.interfaces.api.reports import REPORTS_PATH
 from orchestrator.interfaces.api.service import Service, cluster_hardware
 from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.records import Job, JobDocuments
+from orchestrator.server.reaching import report_base
 from orchestrator.settings import Settings
 from orchestrator.storage.bases import BasePlaces, fetch_base, resolve_base
 from orchestrator.storage.objectstore import ObjectStore, open_store
+from orchestrator.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -67,13 +71,14 @@ def serving(
         DatabaseUnavailable: The database does not answer.
     """
     os.environ.update(settings.store_environment())
+    sweep(settings.state_dir / "uploads")
     with ExitStack() as stack:
         database = Database.open(settings.database_url)
         stack.callback(database.close)
         rows = Rows.of(database)
         logs = LiveLogs(settings.state_dir / "logs" / "live")
         store = _stores(settings)
-        wake = threading.Event()
+        wake, metrics = threading.Event(), Metrics()
         seen: dict[str, tuple[NodeInfo, ...]] = {}  # the controller's, shown by the API
         service = Service.of(
             database,
@@ -84,10 +89,13 @@ def serving(
             wake=wake.set,
             nodes=lambda: seen,
             hardware=None if _runs_here(backends) else cluster_hardware(lambda: seen),
+            metrics=metrics,
         )
         api = ApiServer(create_app(service), host, port)
         means = _means(settings, backends, rows, store, api.url, wake)
-        controller = Controller(rows, means, _holder(), wake=wake, nodes=seen)
+        controller = MeteredController(
+            rows, means, _holder(), wake=wake, nodes=seen, metrics=metrics
+        )
         stop = threading.Event()
         thread = threading.Thread(target=controller.run, args=(stop,), name="controller")
         stack.enter_context(api)
@@ -108,7 +116,7 @@ def _means(
         backends=backends,
         store=store,
         documents=rows.jobs.documents,
-        report_url=f"{settings.api_url or url}{REPORTS_PATH}",
+        report_url=f"{report_base(settings, url)}{REPORTS_PATH}",
         logs=settings.state_dir / "logs",
         folders=_host_folders(settings, backends),
         go_on=_go_on,

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from orchestrator.errors import Problem
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000  # aliases expand; this ends a "billion laughs" document early
+MAX_DOCUMENTS = 100  # counted, to say how many; a server has more to do
+MAX_PROBLEMS = 100  # told of one text: nobody reads more, and each takes its time
 
 Step = str | int
 Steps = tuple[Step, ...]
@@ -83,7 +86,7 @@ def parse(text: str, *, file: str | None, strict_json: bool = False) -> Document
     if text.lstrip().startswith("{"):
         text = text.replace("\t", " ")  # JSON indents with tabs, which PyYAML refuses
     try:
-        nodes = list(yaml.compose_all(text, Loader=_Loader))
+        nodes = list(islice(yaml.compose_all(text, Loader=_Loader), MAX_DOCUMENTS))
     except yaml.YAMLError as error:
         document.problems.append(_syntax_problem(error, text, file))
         return document
@@ -94,7 +97,7 @@ def parse(text: str, *, file: str | None, strict_json: bool = False) -> Document
         second = nodes[1].start_mark.line + 1
         document.problems.append(
             Problem(
-                f"the file holds {len(nodes)} YAML documents; a spec is one",
+                f"the file holds {_counted(nodes)} YAML documents; a spec is one",
                 hint="keep one document a file; `---` starts a new one",
                 file=file,
                 line=second,
@@ -221,6 +224,8 @@ class _Builder:
         self._refuse(node, steps, f"the tag {node.tag} is not allowed", "remove the tag")
 
     def _refuse(self, node: Node, steps: Steps, message: str, hint: str | None = None) -> None:
+        if len(self._document.problems) >= MAX_PROBLEMS:
+            return
         path = display(steps) or None
         problem = Problem(message, path=path, hint=hint, file=self._file, line=_line(node))
         self._document.problems.append(problem)
@@ -235,6 +240,10 @@ def display(steps: Steps) -> str:
         else:
             shown += f".{step}" if shown else step
     return shown
+
+
+def _counted(nodes: list[Node]) -> str:
+    return f"{MAX_DOCUMENTS} or more" if len(nodes) == MAX_DOCUMENTS else str(len(nodes))
 
 
 def _line(node: Node) -> int:

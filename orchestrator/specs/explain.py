@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.errors import Problem
 from orchestrator.specs.base import DOMAIN_PATTERN, NAME_PATTERN, SpecError
-from orchestrator.specs.document import Position, Steps, display
+from orchestrator.specs.document import MAX_PROBLEMS, Position, Steps, display
 from orchestrator.specs.fields import all_fields
 from orchestrator.specs.finetune import LABEL_KEY_PATTERN
 from orchestrator.specs.overrides import FILE as SET_FILE
@@ -40,12 +40,17 @@ class Finding:
 
 
 def findings(
-    error: ValidationError, data: Any, positions: Mapping[Steps, Position]
+    error: ValidationError,
+    data: Any,
+    positions: Mapping[Steps, Position],
+    most: int = MAX_PROBLEMS,
 ) -> list[Finding]:
-    """All errors of one validation, without those that only follow from another."""
+    """The first errors of one validation, without those that only follow from another."""
     details = error.errors(include_url=False)
-    found = []
+    found: list[Finding] = []
     for detail in details:
+        if len(found) == most:
+            break
         steps = _steps(detail["loc"], data)
         if not _follows_from_another(detail, steps, details, data):
             found.append(_finding(detail, steps, positions))

@@ -16,7 +16,16 @@ from pydantic import ValidationError
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs import overrides
-from orchestrator.specs.document import MAX_BYTES, Document, Position, Steps, decode, display, parse
+from orchestrator.specs.document import (
+    MAX_BYTES,
+    MAX_PROBLEMS,
+    Document,
+    Position,
+    Steps,
+    decode,
+    display,
+    parse,
+)
 from orchestrator.specs.explain import Finding, as_problem, findings, locate
 from orchestrator.specs.finetune import API_VERSION, FineTune
 from orchestrator.specs.partial import usable_part
@@ -174,6 +183,8 @@ def _validate(document: Document) -> tuple[FineTune | None, list[Finding]]:
     outcome = validate(document.data)
     if isinstance(outcome, FineTune):
         return outcome, []
+    if len(outcome) == MAX_PROBLEMS:
+        return None, outcome  # there may be more: what is left is nothing to go on with
     return usable_part(document.data, outcome, validate), outcome
 
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
-from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.finetune import FineTune, FineTuneSpec
 from orchestrator.specs.runtime import secret_variable
 from orchestrator.specs.task import CustomTask
 from orchestrator.specs.training import METRIC_NAMES
@@ -20,8 +20,9 @@ EntryAt = tuple[str, str]
 # Variables by which an Attempt finds its peers, its store and its own libraries.
 _OURS = re.compile(
     r"RAY_.*|ORCHESTRATOR_.*|PYTHON.*|LD_.*|DYLD_.*|TORCHELASTIC_.*|AWS_.*|GOOGLE_.*|AZURE_.*"
-    r"|(LOCAL_|GROUP_|ROLE_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|CUDA_VISIBLE_DEVICES"
-    r"|DS_ACCELERATOR|PATH|HOME|SHELL|USER|TMPDIR|VIRTUAL_ENV",
+    r"|(LOCAL_|GROUP_|ROLE_|NODE_)?(RANK|WORLD_SIZE)|MASTER_(ADDR|PORT)|.*_VISIBLE_DEVICES"
+    r"|(GLOO|NCCL)_SOCKET_IFNAME|DS_ACCELERATOR|TORCH_EXTENSIONS_DIR|HF_HUB_OFFLINE"
+    r"|PATH|HOME|SHELL|USER|TMPDIR|TMP|TEMP|VIRTUAL_ENV|XDG_.*",
     re.IGNORECASE,
 )
 _SECRET = re.compile(
@@ -42,9 +43,8 @@ RESERVED_METRICS = frozenset(
 """What figures of a split hold already."""
 
 
-def entry_points(spec: FineTune) -> Iterator[EntryAt]:
+def entry_points(body: FineTuneSpec) -> Iterator[EntryAt]:
     """Every function of `runtime.code` that the spec names."""
-    body = spec.spec
     single = {
         "data.transform": body.data.transform,
         "data.collator": body.data.collator,
@@ -59,7 +59,7 @@ def _code_given(spec: FineTune) -> Iterator[Problem]:
     if spec.spec.runtime.code is not None:
         return
     hint = "write runtime.code: ./folder, the folder of its file"
-    for path, entry in entry_points(spec):
+    for path, entry in entry_points(spec.spec):
         yield Problem(f"{entry} is in runtime.code, which is not given", path=path, hint=hint)
     if isinstance(spec.spec.task, CustomTask):
         message = f"{spec.spec.task.entrypoint} is in runtime.code, which is not given"
@@ -69,7 +69,7 @@ def _code_given(spec: FineTune) -> Iterator[Problem]:
 def _done_by_script(spec: FineTune) -> Iterator[Problem]:
     if not isinstance(spec.spec.task, CustomTask):
         return
-    for path, _ in entry_points(spec):
+    for path, _ in entry_points(spec.spec):
         if path.startswith(_DONE_BY_SCRIPTS):
             message = "a custom task's script does this itself, so it would never be called"
             yield Problem(message, path=path, hint="remove it")

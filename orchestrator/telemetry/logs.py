@@ -16,7 +16,10 @@ from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
 CONTEXT_FIELDS = ("job", "attempt", "rank")
-NOISY = ("deepspeed", "httpcore", "httpx", "huggingface_hub", "ray", "transformers", "urllib3")
+NOISY = (
+    *("alembic", "deepspeed", "httpcore", "httpx", "huggingface_hub", "ray", "transformers"),
+    "urllib3",
+)
 
 _context: ContextVar[dict[str, Any]] = ContextVar("log_context", default={})  # noqa: B039 (replaced, never changed)
 

@@ -41,7 +41,7 @@ def resolved_spec(**sections: dict[str, Any]) -> FineTune:
         "output": {"store": "memory://x", "name": "camera"},
     }
     for section, fields in sections.items():
-        spec[section] = {**spec[section], **fields}
+        spec[section] = {**spec.get(section, {}), **fields}
     return FineTune.model_validate(
         {
             "apiVersion": "finetune.orchestrator/v1alpha1",

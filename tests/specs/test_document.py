@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.specs.document import decode, display, parse
+from orchestrator.specs.loading import load_document
 
 
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_json_with_tabs_and_characters_beyond_the_bmp() -> None:
         ("a: [1, 2", 1, "expected ',' or ']'", "quote text"),
         ("a: *gone", 1, "found undefined alias 'gone'", "define it with &"),
         ("a: 1\n---\nb: 2\n", 3, "2 YAML documents", "one document a file"),
+        ("---\n" * 5000, 3, "100 or more YAML documents", "one document a file"),
         ("a: &x [*x]", 1, "an alias repeats its own content", None),
         ("a: !!python/object/apply:os.system [ls]", 1, "is not allowed", None),
         ("a: !secret x", 1, "the tag !secret is not allowed", "remove the tag"),
@@ -101,6 +103,16 @@ def test_a_document_that_grows_without_end_is_refused() -> None:
     levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     found = parse("\n".join(levels), file=None)
     assert [p.message for p in found.problems] == ["the document expands to more than 50000 values"]
+
+
+def test_of_very_many_problems_the_first_ones_are_told() -> None:
+    """A server explains what is wrong for others too: nobody may keep it busy with that."""
+    twice = parse("a: 1\n" * 5000, file=None)
+    assert len(twice.problems) == 100
+    fields = "".join(f"  field{number}: 1\n" for number in range(5000))
+    unknown = load_document(f"metadata: {{name: x}}\nspec:\n{fields}")
+    assert len(unknown.problems) == 100
+    assert unknown.usable is None
 
 
 def test_strict_json_names_the_line() -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from orchestrator import __version__
 from orchestrator.control.backends.base import (
     AttemptHandle,
     AttemptStatus,
@@ -91,10 +92,12 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     description = Launch(
         job=job.id,
         attempt=attempt.number,
+        version=__version__,
         spec=spec,
         written=documents.written,
         identity=documents.identity,
         store=store.url,
+        placement=attempt.placement,
         base_path=str(base) if base else None,
         resume=resume,
         report_url=place.report_url,

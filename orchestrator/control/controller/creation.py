@@ -8,9 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.control.admission.plan import Plan
-from orchestrator.records import Demand, Event, Job, JobDocuments, JobState, Principal, Reason
+from orchestrator.records import (
+    PRIORITIES,
+    Demand,
+    Event,
+    Job,
+    JobDocuments,
+    JobState,
+    Principal,
+    Reason,
+)
 
-PRIORITIES = {"low": -10, "normal": 0, "high": 10, "urgent": 20}
 GIGABYTE = 1_000_000_000
 
 

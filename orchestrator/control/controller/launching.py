@@ -31,10 +31,10 @@ def launch_request(
     resources, runtime = launch.spec.spec.resources, launch.spec.spec.runtime
     environment = {
         "TOKENIZERS_PARALLELISM": "false",
-        # The base is here already: a worker asks no hub.
-        **({"HF_HUB_OFFLINE": "1"} if launch.base_path else {}),
         **runtime.env,
         **(secrets or {}),
+        # The base is here already: a worker asks no hub.
+        **({"HF_HUB_OFFLINE": "1"} if launch.base_path else {}),
         REPORT_TOKEN_VARIABLE: token,
         **({} if resources.gpus_per_worker else {"DS_ACCELERATOR": "cpu"}),
     }

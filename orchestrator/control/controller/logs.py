@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from orchestrator.storage.objectstore import ObjectStore
 
 MAX_BYTES = 20_000_000  # of one rank; what comes later is in the store alone
 KEPT_ATTEMPTS = 200
-DRIVER_LINES = 10_000
+ALL_LINES = sys.maxsize  # of a driver: with fewer, the offset of a follower would lose its meaning
 
 
 class LiveLogs:
@@ -90,10 +91,11 @@ class LogReader:
         if rank is None:
             backend = self._backends.get(attempt.backend)
             handle = AttemptHandle(job.id, attempt.number)
-            text = backend.log_tail(handle, DRIVER_LINES) if backend is not None else ""
+            text = backend.log_tail(handle, ALL_LINES) if backend is not None else ""
             return text.encode()[offset:]
         live = self._live.read(job.id, attempt.number, rank, offset)
-        if live is not None and (live or attempt.state is not AttemptState.ENDED):
+        is_gap = live is not None and live.startswith(b"\0")  # another server took that piece in
+        if live is not None and not is_gap and (live or attempt.state is not AttemptState.ENDED):
             return live
         checkpoints = CheckpointStore(self._store(job.store), job.id)
         try:

@@ -26,7 +26,7 @@ from orchestrator.control.controller.knowledge import Knowledge
 from orchestrator.control.controller.lifecycle import decide, preempted
 from orchestrator.control.controller.machines import Machines
 from orchestrator.control.controller.policy import Policy
-from orchestrator.control.controller.values import Act, Known, Move, View
+from orchestrator.control.controller.values import Act, Concluded, Known, Move, View
 from orchestrator.control.controller.workloads import nodes_of, snapshot
 from orchestrator.control.scheduler import plan_cycle
 from orchestrator.control.scheduler.values import Admit, Decisions
@@ -227,6 +227,8 @@ class Controller:
                 self._abandoned.learn(key, result, self._lease, now)
             else:
                 self._knowledge.learn(key, result, now)
+                if isinstance(result, Concluded) and result.lost_nodes:
+                    self._machines.ask_soon()
         return bool(results)
 
     # One job

@@ -30,6 +30,10 @@ class Machines:
         for name, backend in backends.items():
             effects.start(Key(name, 0, Act.COUNT), backend.nodes)
 
+    def ask_soon(self) -> None:
+        """A node was found dead: the next gang must not be placed by what was told before."""
+        self._ask_at = float("-inf")
+
     def learn(self, backend: str, result: object) -> None:
         """Takes in what one said. One that is away keeps its nodes, but takes nothing new."""
         if isinstance(result, Exception):

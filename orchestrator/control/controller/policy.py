@@ -28,6 +28,7 @@ class Rule:
 RULES: Mapping[Reason, Rule] = {
     Reason.USER_ERROR: Rule(0, "the spec or its data must change first"),
     Reason.DIVERGED: Rule(0, "the same steps would diverge again: lower training.learning_rate"),
+    Reason.NO_METRIC: Rule(0, "the script must report what selection.metric names"),
     Reason.STORE_DENIED: Rule(0, "the credentials of the store must change first"),
     Reason.DISK_FULL: Rule(0, "free some space first"),
     Reason.VERSION_MISMATCH: Rule(0, "the cluster needs the server's version of the package"),

@@ -8,14 +8,17 @@ Attempt and into nothing that is written, shown or kept.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from orchestrator.errors import Problem, UserError
+from orchestrator.errors import InvalidInput, Problem
 from orchestrator.settings import SECRET_PREFIX, Settings
 from orchestrator.specs.runtime import secret_variable
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +44,25 @@ class Secrets:
                 )
 
     def resolve(self, names: Sequence[str], team: str) -> dict[str, str]:
-        """Variable -> value; raises UserError where one is not there any more."""
-        found: dict[str, str] = {}
-        for name in names:
-            value = self._find(name, team)
-            if value is None:
-                raise UserError(f"the operator provides no secret '{name}' any more")
-            found[secret_variable(name)] = value
-        return found
+        """Variable -> value; raises InvalidInput where one is not there any more."""
+        if gone := list(self.problems(names, team)):
+            raise InvalidInput(gone)
+        found = {secret_variable(name): self._find(name, team) for name in names}
+        return {variable: value for variable, value in found.items() if value is not None}
 
     def _find(self, name: str, team: str) -> str | None:
         if self.folder is not None:
             for path in (self.folder / team / name, self.folder / name):
                 if path.is_file():
-                    return path.read_text(encoding="utf-8").rstrip("\r\n") or None
+                    return _read(path)
         return self.environ.get(SECRET_PREFIX + secret_variable(name)) or None
+
+
+def _read(path: Path) -> str | None:
+    """What a file holds; None where that cannot be the value of a variable."""
+    try:
+        value = path.read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        logger.warning("the secret %s cannot be read: %s", path, type(error).__name__)
+        return None
+    return value if value and "\0" not in value else None

@@ -113,8 +113,9 @@ def submit(principal: Principal, submission: Submission, ground: Ground, now: fl
 def require(principal: Principal, role: Role) -> None:
     """Raises Forbidden where the principal has a lesser role."""
     if not principal.role.includes(role):
+        has, takes = (f"{'an' if r is Role.ADMIN else 'a'} {r}" for r in (principal.role, role))
         raise Forbidden(
-            f"{principal.name} is a {principal.role} of {principal.team}, this takes a {role}",
+            f"{principal.name} is {has} of {principal.team}, this takes {takes}",
             hint="ask an admin for another token",
         )
 

@@ -45,6 +45,15 @@ class Events:
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [EVENTS.record(row) for row in rows]
 
+    def before_last(self, count: int, *, job: str | None = None, team: str | None = None) -> int:
+        """The id after which the newest `count` events come; 0: there are no more than those."""
+        found = select(events.c.id).order_by(events.c.id.desc()).offset(count).limit(1)
+        if job is not None:
+            found = found.where(events.c.job == job)
+        if team is not None:
+            found = found.where(events.c.team == team)
+        return self._database.read(lambda connection: connection.scalar(found) or 0)
+
     def newest_id(self) -> int:
         """Where to begin when only what comes is of interest; 0: there is none yet."""
         query = select(events.c.id).order_by(events.c.id.desc()).limit(1)

@@ -19,13 +19,14 @@ from starlette.responses import Response
 
 from orchestrator import __version__
 from orchestrator.errors import OrchestratorError
-from orchestrator.interfaces.api.guard import Guard
+from orchestrator.interfaces.api.guard import OPEN_PATHS, Guard
 from orchestrator.interfaces.api.problems import answer
 from orchestrator.interfaces.api.reports import REPORTS_PATH, Desk, reports_router
-from orchestrator.interfaces.api.routes import ROUTERS
+from orchestrator.interfaces.api.routes import ROUTERS, metrics
 from orchestrator.interfaces.api.service import Service
-from orchestrator.interfaces.wire import API, PROBLEM_TYPE, ProblemDocument
+from orchestrator.interfaces.wire import API, METRICS_PATH, PROBLEM_TYPE, ProblemDocument
 from orchestrator.records import Report
+from orchestrator.settings import Settings
 
 __all__ = ["REPORTS_PATH", "create_app", "create_reports_app"]
 
@@ -63,12 +64,15 @@ def create_app(service: Service) -> FastAPI:
     documented = Depends(HTTPBearer(scheme_name="token", auto_error=False))  # the guard decides
     for router in ROUTERS:
         app.include_router(router, prefix=API, dependencies=[documented], responses=_PROBLEMS)
+    app.include_router(metrics.router, dependencies=[documented], responses=_PROBLEMS)
     app.add_middleware(
         Guard,
         authenticator=service.authenticator,
         audit=service.audit,
         clock=service.clock,
+        metrics=service.metrics,
         max_upload_bytes=service.settings.max_upload_bytes,
+        open_paths=_open_paths(service.settings),
     )
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
@@ -100,6 +104,10 @@ def _probes(app: FastAPI, service: Service) -> None:
         """It can do its work: the database answers."""
         service.database.now()
         return {"status": "ready"}
+
+
+def _open_paths(settings: Settings) -> frozenset[str]:
+    return OPEN_PATHS | ({METRICS_PATH} if settings.metrics_access == "open" else set())
 
 
 def _tell_errors(app: FastAPI) -> None:

@@ -27,12 +27,15 @@ LOCAL = Principal(name="local", team=LOCAL_TEAM, role=Role.ADMIN)
 class Authenticator(Protocol):
     """Tells who asks."""
 
-    def principal(self, authorization: str | None, host: str) -> Principal:
+    def principal(
+        self, authorization: str | None, host: str, origin: str | None = None
+    ) -> Principal:
         """Whom a request is from; raises Unauthenticated.
 
         Args:
             authorization: The header of that name.
             host: The header of that name: what the client believes to speak to.
+            origin: The header of that name: the site whose page a browser asks for.
         """
         ...
 
@@ -47,7 +50,9 @@ class TokenAuthenticator:
         self._clock = clock
         self._oidc = oidc
 
-    def principal(self, authorization: str | None, host: str) -> Principal:
+    def principal(
+        self, authorization: str | None, host: str, origin: str | None = None
+    ) -> Principal:
         token = bearer(authorization)
         if token is None:
             raise Unauthenticated("a bearer token is needed", hint="orchestrator login")
@@ -64,10 +69,15 @@ class TokenAuthenticator:
 class Nobody:
     """Everybody is an admin: for a server that only this machine can reach."""
 
-    def principal(self, authorization: str | None, host: str) -> Principal:
-        # A page of another site could make a browser ask here, under a name of its own.
+    def principal(
+        self, authorization: str | None, host: str, origin: str | None = None
+    ) -> Principal:
+        # A page of another site could make a browser ask here, under a name of its own,
         if not is_loopback(_name_of(host)):
             raise Unauthenticated(f"this server answers on loopback only, not as {host!r}")
+        # or under ours, without seeing the answer: cancelling a job needs none.
+        if origin is not None and origin.partition("://")[2] != host:
+            raise Unauthenticated(f"this server answers no page of {origin!r}")
         return LOCAL
 
 

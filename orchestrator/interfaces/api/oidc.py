@@ -131,6 +131,9 @@ class OidcTokens:
         return claims
 
     def _key(self, kid: str) -> jwt.PyJWK:
+        # Who has a known key waits for nobody who makes us ask the issuer.
+        if self._monotonic() < self._stale_at and (known := self._keys.get(kid)) is not None:
+            return known
         with self._lock:
             now = self._monotonic()
             if (kid not in self._keys or now >= self._stale_at) and now >= self._again_at:

@@ -42,6 +42,7 @@ _STATUS: tuple[tuple[type[OrchestratorError], int, str], ...] = (
 _TITLES = {
     404: ("NotFound", "Not found"),
     405: ("MethodNotAllowed", "Not possible here"),
+    408: ("TooSlow", "The request came too slowly"),
     413: ("TooLarge", "The request is too large"),
     415: ("UnsupportedMediaType", "This content is not understood here"),
 }

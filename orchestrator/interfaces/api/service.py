@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.control.backends.base import NodeInfo
 from orchestrator.control.controller.submission import Ground, team_store
 from orchestrator.control.store import Attempts, Audit, Database, Events, Jobs, Queues, Tokens
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.interfaces.api.authentication import Authenticator, authenticator_for
+from orchestrator.interfaces.api.board import Board, Nodes
 from orchestrator.interfaces.api.reports import Desk
 from orchestrator.records import Attempt, Job
 from orchestrator.settings import Settings
 from orchestrator.storage.registry import ModelRegistry
+from orchestrator.telemetry.metrics import Counts, Metrics
 
 FOLLOW_SECONDS = 0.3  # between looks at what followers wait for
 HEARTBEAT_SECONDS = 15.0  # proxies close connections on which nothing comes
@@ -38,10 +40,6 @@ class LogReader(Protocol):
         ...
 
 
-Nodes = Callable[[], Mapping[str, Sequence[NodeInfo]]]
-"""The machines of each backend, as they were last seen."""
-
-
 @dataclass(frozen=True, slots=True)
 class Service:
     """The rows, what answers besides them, and the operator's numbers."""
@@ -59,6 +57,8 @@ class Service:
     desk: Desk
     logs: LogReader
     nodes: Nodes
+    board: Board
+    metrics: Metrics
     wake: Callable[[], None]  # somebody changed a job: the controller need not wait
     clock: Callable[[], float] = time.time
     stream_seconds: float = STREAM_SECONDS
@@ -75,6 +75,7 @@ class Service:
         wake: Callable[[], None] = lambda: None,
         nodes: Nodes = dict,
         hardware: Callable[[Path], HardwareFacts] | None = None,
+        metrics: Metrics | None = None,
         clock: Callable[[], float] = time.time,
     ) -> Service:
         """Everything on one database.
@@ -84,11 +85,15 @@ class Service:
             host: The address that is bound, where it is not the setting's.
             wake: Called after a user has changed a job.
             nodes, hardware: The cluster; without `hardware` this machine runs the jobs.
+            metrics: Of this process; absent: some of the API's own.
             clock: Seconds since the epoch.
 
         Raises SettingsError where nobody would be asked who they are and others could ask.
         """
         jobs, queues, tokens = Jobs(database), Queues(database), Tokens(database)
+        board = Board(jobs, queues, nodes, clock)
+        metrics = metrics or Metrics()
+        metrics.counting(lambda: _counts(board))
         ground = Ground(
             database,
             jobs,
@@ -111,6 +116,8 @@ class Service:
             desk=desk,
             logs=logs,
             nodes=nodes,
+            board=board,
+            metrics=metrics,
             wake=wake,
             clock=clock,
         )
@@ -118,6 +125,15 @@ class Service:
     def registry(self, team: str) -> ModelRegistry:
         """The models of a team."""
         return ModelRegistry(team_store(self.settings, team))
+
+
+def _counts(board: Board) -> Counts:
+    """What is counted with each scrape; looks are shared with everybody who looks."""
+    sight = board.glance()
+    return Counts(
+        jobs=Counter((job.queue, str(job.state)) for job, _ in sight.live),
+        nodes=Counter((node.backend, node.is_alive) for node in sight.nodes),
+    )
 
 
 def cluster_hardware(nodes: Nodes) -> Callable[[Path], HardwareFacts]:

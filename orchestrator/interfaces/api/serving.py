@@ -1,19 +1,28 @@
-"""Serves an application from a thread of this process."""
+"""Serves an application from a thread of this process.
+
+Whoever connects and says nothing, or says it without end, is cut off: connections are files, and
+the controller needs some too.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import resource
 import socket
 import threading
 from types import TracebackType
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from orchestrator.errors import SettingsError
 
 STOP_SECONDS = 5.0
+HEAD_SECONDS = 10.0  # in which the head of a request comes
+MOST_FILES = 65_536
 
 
 class ApiServer:
@@ -32,7 +41,15 @@ class ApiServer:
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
         config = uvicorn.Config(
-            app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+            app,
+            http=Impatient,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=allow_files() // 2,  # more are answered with 503
+            timeout_graceful_shutdown=1,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
@@ -53,6 +70,53 @@ class ApiServer:
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
+
+
+class Impatient(H11Protocol):
+    """A connection that is closed when no request begins on it in time."""
+
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._head is not None:
+            self._head.cancel()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        """Not begun anew by what comes of it: that may come byte by byte."""
+        if self._is_answering and self._head is not None:
+            self._head.cancel()
+            self._head = None
+        elif not self._is_answering and self._head is None:
+            self._head = self.loop.call_later(HEAD_SECONDS, self._give_up)
+
+    def _give_up(self) -> None:
+        self._head = None
+        if not self._is_answering:
+            self.transport.close()
+
+    @property
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = vars(self)["cycle"]  # its type has no None
+        return cycle is not None and not cycle.response_complete
+
+
+def allow_files() -> int:
+    """How many files this process may open: as many as it may allow itself."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    return MOST_FILES if soft == resource.RLIM_INFINITY else soft
 
 
 def _cannot_listen(error: OSError, host: str, port: int) -> SettingsError:

@@ -1,7 +1,8 @@
-"""What a person is shown of a run while it goes on; `run` picks the live panel or the plain lines.
+"""What a person is shown of a run while it goes on: the live panel or plain lines.
 
-Both are `RunListener`s for the server, which may call them from any thread, and both write to
-stderr: stdout is for the answer. Here is what they share: the protocol and the words.
+Picked by `run`, and by `watching` for a job of a server. Both are `RunListener`s, which may be
+called from any thread, and both write to stderr: stdout is for the answer. Here is what they share:
+the protocol and the words.
 """
 
 from __future__ import annotations
@@ -43,17 +44,38 @@ class RunDisplay(AbstractContextManager["RunDisplay"], Protocol):
 
     def report(self, report: Report) -> None: ...
 
+    def waiting(self, message: str) -> None:
+        """Nothing of it goes on now, and why: a job of a server that is in its queue."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something happened that is no phase."""
+        ...
+
+    def failed(self) -> None:
+        """It has ended, and not well."""
+        ...
+
+    def detached(self) -> None:
+        """It goes on, and is followed no longer."""
+        ...
+
     def stopping(self, level: int) -> None:
         """Called from a signal handler: may take no lock and no buffered stream."""
         ...
 
 
-def display_for(*, as_json: bool) -> RunDisplay:
-    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON."""
+def display_for(*, as_json: bool, began: float | None = None) -> RunDisplay:
+    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON.
+
+    Args:
+        as_json: Whether stdout is for programs.
+        began: When what is shown was begun, seconds since the epoch; absent: now.
+    """
     if can_draw() and not as_json:
         from orchestrator.interfaces.cli.live import LiveDisplay
 
-        return LiveDisplay(console(err=True), time.time)
+        return LiveDisplay(console(err=True), time.time, began)
     from orchestrator.interfaces.cli.output import say
     from orchestrator.interfaces.cli.plain import STDERR, PlainDisplay
 

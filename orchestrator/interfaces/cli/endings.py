@@ -1,6 +1,6 @@
 """How a run ended: a table and the next command for people, one document for programs.
 
-Called by `run`; docs/cli.md describes the document.
+Called by `run`, and by `watching` for a job of a server; docs/cli.md describes the document.
 """
 
 from __future__ import annotations
@@ -76,6 +76,17 @@ class Request:
         return command_line("run", shown_path(self.spec), sets=self.sets, store=self.store)
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job of a server, in place of what was typed."""
+
+    again: str  # the command that goes on
+    store: str | None = None
+
+
+Asked = Request | Queued
+
+
 def document(outcome: Outcome) -> dict[str, Any]:
     """The answer of `--json`; `error` is null unless the job failed."""
     error: dict[str, Any] | None = None
@@ -120,7 +131,7 @@ def tell_error(error: BaseException, plan: Plan | None) -> int:
     return failures.exit_code_of(error)
 
 
-def tell(outcome: Outcome, request: Request, plan: Plan | None, *, as_json: bool) -> int:
+def tell(outcome: Outcome, request: Asked, plan: Plan | None, *, as_json: bool) -> int:
     """Say how it ended and what to type next; returns the exit code."""
     if outcome.state is JobState.FAILED:
         _tell_failure(outcome, request)
@@ -130,15 +141,18 @@ def tell(outcome: Outcome, request: Request, plan: Plan | None, *, as_json: bool
         return INTERRUPTED
     if not as_json:
         asked = plan.spec.spec.evaluation.shown_metrics if plan is not None else ()
-        if plan is not None and isinstance(plan.spec.spec.task, CustomTask):
+        is_script = plan is not None and isinstance(plan.spec.spec.task, CustomTask)
+        if is_script:
             asked = tuple(
                 dict.fromkeys(name for found in outcome.metrics.values() for name in found)
             )
-        _tell_success(outcome, asked or DEFAULT_METRICS, request)
+        _tell_success(outcome, asked or DEFAULT_METRICS, request, is_script=is_script)
     return SUCCEEDED
 
 
-def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Request) -> None:
+def _tell_success(
+    outcome: Outcome, metrics: Sequence[str], request: Asked, *, is_script: bool
+) -> None:
     """The final table, what was published, and how to use it."""
     from orchestrator.interfaces.cli.tables import labelled, metrics_table
 
@@ -151,6 +165,12 @@ def _tell_success(outcome: Outcome, metrics: Sequence[str], request: Request) ->
     if outcome.model is None:
         return
     store = request.store or _store_to_name(outcome)
+    if store is not None and "://" not in store and not Path(store).exists():
+        return  # a folder of the server's machine
+    if is_script:  # what it has made is its own
+        show = command_line("models", "show", outcome.model, store=store)
+        click.echo(f"\nLook at it:\n  {show}")
+        return
     predict = command_line("predict", outcome.model, "--text", "your text", store=store)
     click.echo(f"\nTry it:\n  {predict}")
 
@@ -166,7 +186,7 @@ def _store_to_name(outcome: Outcome) -> str | None:
     return shown_path(store)
 
 
-def _tell_failure(outcome: Outcome, request: Request) -> None:
+def _tell_failure(outcome: Outcome, request: Asked) -> None:
     message = outcome.message or "the job did not say why"
     where = f", rank {outcome.rank}" if outcome.rank is not None else ""
     say(f"{style('failed', fg='red', bold=True)} ({outcome.reason}{where}): {message}")
@@ -177,7 +197,7 @@ def _tell_failure(outcome: Outcome, request: Request) -> None:
         say(f"  {request.again}")
 
 
-def _tell_interruption(outcome: Outcome, request: Request) -> None:
+def _tell_interruption(outcome: Outcome, request: Asked) -> None:
     at_step = "" if outcome.step is None else f" at step {outcome.step}"
     if outcome.checkpoint_step is None:
         say(f"Interrupted{at_step}; no checkpoint was saved. To begin again:")

@@ -88,6 +88,13 @@ def age(seconds: float) -> str:
     raise AssertionError(seconds)
 
 
+def short_age(seconds: float) -> str:
+    """`40 s`, `5 min`, `3 h`, `12 d`: how long, roughly."""
+    if seconds < 60:
+        return f"{max(int(seconds), 0)} s"
+    return age(seconds).removesuffix(" ago")
+
+
 def _three_figures(value: float) -> str:
     if abs(value) >= 99.95:
         return f"{value:.0f}"

@@ -41,9 +41,11 @@ _REDRAWS_PER_SECOND = 5
 class LiveDisplay:
     """A compact panel; see `display.RunDisplay`."""
 
-    def __init__(self, console: Console, clock: Clock) -> None:
+    def __init__(self, console: Console, clock: Clock, began: float | None = None) -> None:
         self.plan: Plan | None = None
         self._progress = RunProgress(clock)
+        if began is not None:
+            self._progress.started = began
         self._console = console
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
@@ -65,7 +67,8 @@ class LiveDisplay:
     ) -> None:
         with self._progress.lock:
             ended = self._progress.finish()
-            whole = error is None and not self._progress.stop_level
+            is_whole = self._progress.is_whole and not self._progress.stop_level
+            whole = error is None and is_whole
         self._print_ended(ended, whole=whole)
         self._live.stop()
 
@@ -91,6 +94,21 @@ class LiveDisplay:
             self._console.print(Text(f"↻ attempt {report.attempt}", style="yellow"))
         if report.message and report.phase is Phase.TRAIN:  # elsewhere the panel shows it
             self._print_line(Text(f"· {report.message}", style="dim"))
+
+    def waiting(self, message: str) -> None:
+        with self._progress.lock:
+            ended = self._progress.wait(message)
+        self._print_ended(ended, whole=False)
+
+    def note(self, text: str) -> None:
+        self._print_line(Text(f"· {text}", style="dim"))
+
+    def failed(self) -> None:
+        self._progress.is_whole = False
+
+    def detached(self) -> None:
+        with self._progress.lock:
+            self._progress.detach()
 
     def stopping(self, level: int) -> None:
         self._progress.stop_level = level  # the next redraw shows it
@@ -151,8 +169,9 @@ class LiveDisplay:
         row.add_column(no_wrap=True)
         row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         row.add_column(justify="right")
-        title = "starting" if current is None else TITLES[current.phase]
-        message = "" if current is None else current.message
+        title, message = "queued" if progress.waiting else "starting", progress.waiting
+        if current is not None:
+            title, message = TITLES[current.phase], current.message
         seconds = progress.elapsed if current is None else progress.clock() - current.started
         row.add_row(
             self._spinner,

@@ -34,11 +34,11 @@ def login(url: str | None, token_stdin: bool, logout: bool, as_json: bool) -> No
             raise click.UsageError("--logout takes no other option")
         _forget(as_json=as_json)
         return
-    from orchestrator.interfaces.client.login import find_login, keep_login
+    from orchestrator.interfaces.client.login import checked_url, keep_login
 
-    found = find_login(url or (None if token_stdin else _asked_url()))
-    _warn_of_http(found.url)
-    who, kept = _admitted(found.url, from_stdin=token_stdin)
+    asked = checked_url(url or (_known_url() if token_stdin else _asked_url()))
+    _warn_of_http(asked)
+    who, kept = _admitted(asked, from_stdin=token_stdin)
     file = keep_login(kept, os.environ)
     _tell_overriding_variables()
     if as_json:
@@ -49,17 +49,27 @@ def login(url: str | None, token_stdin: bool, logout: bool, as_json: bool) -> No
 
 
 def _asked_url() -> str:
-    from orchestrator.interfaces.client.login import find_login
-
     _need_terminal("--url URL and --token-stdin")
-    answer: str = click.prompt("Server", default=find_login().url, err=True)
+    answer: str = click.prompt("Server", default=_known_url(), err=True)
     return answer.strip()
+
+
+def _known_url() -> str:
+    """The server that is asked without this; this machine's where what was kept is damaged."""
+    from orchestrator.errors import SettingsError
+    from orchestrator.interfaces.client.login import DEFAULT_URL, find_login
+
+    try:
+        return find_login().url
+    except SettingsError:
+        return DEFAULT_URL
 
 
 def _admitted(url: str, *, from_stdin: bool) -> tuple[Principal, Login]:
     """Who one is to the server, and what to keep; a token is asked for only where it takes one."""
     from orchestrator.errors import Unauthenticated, UserError
     from orchestrator.interfaces.client import Login
+    from orchestrator.interfaces.client.login import check_token
 
     if from_stdin:
         token = sys.stdin.readline().strip()
@@ -71,6 +81,7 @@ def _admitted(url: str, *, from_stdin: bool) -> tuple[Principal, Login]:
         except Unauthenticated:
             _need_terminal("--token-stdin")
         token = click.prompt("Token", hide_input=True, err=True).strip()
+    check_token(token)
     kept = Login(url, token)
     return _whoami(kept), kept
 

@@ -125,8 +125,45 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(HERE, "schema", "Print the JSON Schema of specs."),
         _command(HERE, "doctor", "Check what this machine can do, with remedies."),
         _command(JOBS, "login", "Keep a server's address and a token for this user."),
+        _command(JOBS, "submit", "Queue the job of a spec on a server."),
+        _command(JOBS, "jobs", "List jobs, the newest first, and why those wait that wait."),
+        _command(JOBS, "show", "Show a job: its state, why it waits, attempts, figures."),
+        _command(
+            JOBS,
+            "watch",
+            "Follow a job until it has ended, as `run` follows its own.",
+            module="watching",
+        ),
+        _command(JOBS, "logs", "Print what the ranks or the driver of a job have printed."),
+        _command(JOBS, "events", "Print what has happened to a job, or to the team's jobs."),
+        _command(JOBS, "stacks", "Show the stacks of all ranks of a job, taken now."),
+        _command(JOBS, "top", "Show on one screen what runs, who waits and why, and what is used."),
+        _command(
+            JOBS,
+            "compare",
+            "Set two jobs side by side: spec, data, environment, curves, metrics.",
+        ),
+        *(
+            _command(JOBS, name, help_line, module="changes")
+            for name, help_line in (
+                ("cancel", "End a job for good; what it saved stays."),
+                (
+                    "suspend",
+                    "Take a job out of its queue; one that trains saves first.",
+                ),
+                ("resume", "Put a suspended job back into its queue."),
+                ("retry", "Queue a failed or cancelled job again, from its newest checkpoint."),
+                ("rerun", "Queue a new job with the spec of another one."),
+                ("delete", "Delete an ended job with its checkpoints and logs."),
+            )
+        ),
         _command(SERVER, "serve", "Serve the API, and run the jobs of its queues."),
         _command(SERVER, "token", "Make, list and revoke the tokens of users.", module="tokens"),
+        _command(SERVER, "queues", "List queues with their use; admins also set and delete them."),
+        _command(SERVER, "nodes", "List machines and what jobs hold of them."),
+        _command(
+            SERVER, "audit", "Say who asked for what, the newest first; for leads and admins."
+        ),
     )
 )
 

@@ -99,7 +99,7 @@ def show(ref: str, store: str | None, as_json: bool) -> None:
     out = console()
     out.print(labelled(_described(version, aliases, lineage)))
     if test := metrics.get("test"):
-        shown = published.shown_metrics(published.resolved_spec(lineage))
+        shown = published.shown_metrics(published.resolved_spec(lineage), test)
         out.print()
         out.print(metrics_table(test, metrics.get("before") or {}, shown))
     out.print()
@@ -232,10 +232,15 @@ def _described(
     if whole := lineage.get("adapter_of"):
         text = f"of {whole.get('name')}, sha256 {str(whole.get('digest'))[:12]}"
         rows.append(("Adapter", text))
-    if spec:
+    task = spec.get("task", {})
+    if task.get("type") == "custom":
+        rows.append(("Script", str(task.get("entrypoint"))))
+    elif spec:
         method = spec.get("method", {}).get("type", "full")
         trained_on = ", ".join(spec.get("data", {}).get("train_on") or ())
         rows.append(("Method", f"{method} on {trained_on}"))
+    if code := lineage.get("code"):
+        rows.append(("Code", f"sha256 {code['sha256'][:12]}, {len(code['files'])} files"))
     if seconds := lineage.get("seconds"):
         attempts = len(lineage.get("attempts") or ()) or 1
         plural = "s" if attempts > 1 else ""

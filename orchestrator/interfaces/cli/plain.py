@@ -57,7 +57,8 @@ class PlainDisplay:
         trace: TracebackType | None,
     ) -> None:
         with self._progress.lock:
-            whole = error is None and not self._progress.stop_level
+            is_whole = self._progress.is_whole and not self._progress.stop_level
+            whole = error is None and is_whole
             self._tell_ended(self._progress.finish(), "done" if whole else "ended")
 
     def planned(self, plan: Plan) -> None:
@@ -96,6 +97,25 @@ class PlainDisplay:
                 step = progress.checkpoint_step
                 self._line(report.phase, f"checkpoint of step {step} is saved")
 
+    def waiting(self, message: str) -> None:
+        with self._progress.lock:
+            before = self._progress.waiting
+            self._tell_ended(self._progress.wait(message), "ended")
+            if message != before:
+                self._tell("queued", message)
+
+    def note(self, text: str) -> None:
+        with self._progress.lock:
+            current = self._progress.current
+            self._tell(TITLES[current.phase] if current is not None else "queued", text)
+
+    def failed(self) -> None:
+        self._progress.is_whole = False
+
+    def detached(self) -> None:
+        with self._progress.lock:
+            self._progress.detach()
+
     def stopping(self, level: int) -> None:
         self._progress.stop_level = level
         current = self._progress.current
@@ -126,8 +146,11 @@ class PlainDisplay:
             self._line(Phase.TRAIN, _step_text(progress))
 
     def _line(self, phase: Phase, text: str) -> None:
+        self._tell(TITLES[phase], text)
+
+    def _tell(self, title: str, text: str) -> None:
         time = datetime.fromtimestamp(self._progress.clock()).strftime("%H:%M:%S")
-        self._write(f"{time}  {TITLES[phase]:{TITLE_WIDTH}}  {text}")
+        self._write(f"{time}  {title:{TITLE_WIDTH}}  {text}")
 
 
 def _step_text(progress: RunProgress) -> str:

@@ -76,6 +76,8 @@ class RunProgress:
     evaluation: Evaluation | None = None
     checkpoint_step: int | None = None
     stop_level: int = 0
+    waiting: str = ""  # why no phase goes on: a job of a server in its queue
+    is_whole: bool = True  # false: what goes on now does not end well
     started: float = 0.0
     lock: threading.RLock = field(default_factory=threading.RLock)
     _steps: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=_WINDOW))
@@ -108,6 +110,7 @@ class RunProgress:
             return None
         if current is not None:
             current.ended = now
+        self.waiting = ""
         self.phases.append(PhaseTime(phase, now, message=message))
         return current
 
@@ -117,6 +120,17 @@ class RunProgress:
         if current is not None:
             current.ended = self.clock()
         return current
+
+    def wait(self, message: str) -> PhaseTime | None:
+        """Nothing goes on; returns the phase that ended with that."""
+        ended = self.finish()
+        self.waiting = message
+        return ended
+
+    def detach(self) -> None:
+        """Nobody looks any more: what goes on has not ended."""
+        if self.current is not None:
+            self.phases.pop()
 
     def take(self, report: Report) -> PhaseTime | None:
         """Learn from a Report; returns the phase that it ended, if any."""

@@ -96,16 +96,24 @@ def resolved_spec(lineage: Mapping[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def shown_metrics(spec: Mapping[str, Any]) -> tuple[str, ...]:
-    """The metrics that the spec asked for, in order."""
-    asked = spec.get("evaluation", {}).get("metrics")
-    return tuple(asked) if asked else ("accuracy", DEFAULT_METRIC)
+def shown_metrics(
+    spec: Mapping[str, Any], test: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """The metrics that the spec asked for, in order; of a script's model what it measured."""
+    if spec.get("task", {}).get("type") == "custom":
+        return tuple(dict.fromkeys(name for values in test.values() for name in values))
+    evaluation = spec.get("evaluation", {})
+    asked = (*(evaluation.get("metrics") or ()), *(evaluation.get("custom_metrics") or ()))
+    return asked or ("accuracy", DEFAULT_METRIC)
 
 
 def main_metric(metrics: Mapping[str, Any]) -> str:
-    """What the weights were selected by, without its domain."""
-    chosen = (metrics.get("selection") or {}).get("metric") or DEFAULT_METRIC
-    return str(chosen).rpartition("/")[2]
+    """What the weights were selected by, without its domain; a script's is the first it names."""
+    chosen = (metrics.get("selection") or {}).get("metric")
+    if chosen is not None:
+        return str(chosen).rpartition("/")[2]
+    named = [name for values in (metrics.get("test") or {}).values() for name in values]
+    return DEFAULT_METRIC if DEFAULT_METRIC in named or not named else named[0]
 
 
 def _summary(registry: ModelRegistry, name: str) -> Summary:

@@ -49,11 +49,12 @@ def _follow(request: Request, display: RunDisplay) -> Outcome:
         from orchestrator import server
         from orchestrator.interfaces.cli.interrupts import stop_on_signals
         from orchestrator.interfaces.cli.remote import settings_for
+        from orchestrator.records import JobState
 
         settings = settings_for()
         stop = server.StopSignal()
         with stop_on_signals(stop, display.stopping):
-            return server.run(
+            outcome = server.run(
                 request.spec,
                 with_store(request.sets, request.store),
                 settings=settings,
@@ -61,3 +62,6 @@ def _follow(request: Request, display: RunDisplay) -> Outcome:
                 stop=stop,
                 new=request.new,
             )
+            if outcome.state is JobState.FAILED:
+                display.failed()
+            return outcome

@@ -88,12 +88,14 @@ def gains(after: Metrics, before: Metrics, metric: str) -> dict[str, float]:
 
 def _gain(before: object, after: object, metric: str) -> Text:
     from orchestrator.specs import METRICS_TO_MINIMIZE
+    from orchestrator.specs.training import METRIC_NAMES
 
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return Text(figures.NOTHING)
     change = after - before
     better = change < 0 if metric in METRICS_TO_MINIMIZE else change > 0
-    style = "" if abs(change) < 0.0005 else "green" if better else "red"
+    known = metric in METRIC_NAMES  # of a user's own nobody knows which way is better
+    style = "" if abs(change) < 0.0005 or not known else "green" if better else "red"
     return Text(figures.score(change, signed=True), style=style)
 
 

@@ -9,6 +9,7 @@ import click
 
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.connecting import client_for, url_option
+from orchestrator.interfaces.cli.figures import short_age
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -97,12 +98,13 @@ def list_tokens(team: str | None, url: str | None, as_json: bool) -> None:
         return
     from orchestrator.interfaces.cli.tables import plain_table
 
-    table = plain_table("id", "name", "team", "role", "used", "good")
-    table.columns[0].no_wrap = True
+    table = plain_table("id", "name", "team", "role", "used", "expires")
+    for column in (0, 3, 4):  # ids are copied, the others are single words
+        table.columns[column].no_wrap = True
     now = time.time()
     for token in found:
-        used = figures.NOTHING if token.used_at is None else figures.age(now - token.used_at)
-        table.add_row(token.id, token.name, token.team, token.role, used, _validity(token, now))
+        used = figures.NOTHING if token.used_at is None else short_age(now - token.used_at)
+        table.add_row(token.id, token.name, token.team, token.role, used, _expiry(token, now))
     console().print(table)
 
 
@@ -141,12 +143,14 @@ def _made_offline(name: str, team: str, role: str, lifetime: float | None) -> Ne
     return create_offline(asked, settings, created_by=getpass.getuser(), now=time.time())
 
 
-def _validity(token: AccessToken, now: float) -> str:
+def _expiry(token: AccessToken, now: float) -> str:
     if token.revoked_at is not None:
         return "revoked"
     if token.expires_at is None:
-        return "yes"
-    return f"until {_date(token.expires_at)}" if token.expires_at > now else "expired"
+        return "never"
+    if token.expires_at <= now:
+        return "expired"
+    return f"in {short_age(token.expires_at - now)}"
 
 
 def _date(moment: float) -> str:

@@ -21,7 +21,12 @@ from orchestrator.interfaces.client.handle import JobHandle, check_name
 from orchestrator.interfaces.client.login import find_login
 from orchestrator.interfaces.client.paging import all_pages
 from orchestrator.interfaces.client.sending import Sent, Told, send
-from orchestrator.interfaces.client.watching import Follower, Update
+from orchestrator.interfaces.client.watching import (
+    PATIENCE_SECONDS,
+    Follower,
+    Listener,
+    Update,
+)
 from orchestrator.interfaces.wire import (
     IDEMPOTENCY_KEY,
     AliasRequest,
@@ -30,6 +35,7 @@ from orchestrator.interfaces.wire import (
     ModelView,
     NewToken,
     NodeView,
+    Overview,
     Page,
     PlanRequest,
     QueueRequest,
@@ -51,6 +57,7 @@ Spec = Path | str | Mapping[str, Any] | FineTune
 """A file, its text, or what it would hold."""
 
 GIT_SECONDS = 5.0
+OVERVIEW_JOBS = 50
 
 
 class Client:
@@ -125,7 +132,7 @@ class Client:
         answer = self._told(
             sent, lambda: self.connection.post("/jobs", SubmitAnswer, asked, headers=key)
         )
-        return JobHandle(self.connection, JobView(**dict(answer.job)), answer.message)
+        return JobHandle.of_answer(self.connection, answer)
 
     def plan(
         self, spec: Spec, sets: Sequence[str] = (), *, on_upload: Told = lambda name, size: None
@@ -163,13 +170,28 @@ class Client:
             raise NotFound(f"there is no job {id}", hint="`orchestrator jobs` lists them")
         return JobHandle(self.connection, named.items[0])
 
-    def events(self, *, after: int | None = None) -> list[Event]:
-        """What has happened to the team's jobs, the oldest first."""
-        return list(all_pages(self.connection, "/events", Event, after=after))
+    def events(self, *, after: int | None = None, last: int | None = None) -> list[Event]:
+        """What has happened to the team's jobs, the oldest first.
 
-    def follow(self) -> Iterator[Update]:
-        """What happens to the team's jobs from now on, without end."""
-        return Follower(self.connection, "/events").updates()
+        Args:
+            after: Only what came after the event of this id.
+            last: Only so many, the newest.
+        """
+        return list(all_pages(self.connection, "/events", Event, after=after, last=last))
+
+    def follow(
+        self, *, last: int | None = None, listener: Listener | None = None
+    ) -> Iterator[Update]:
+        """What happens to the team's jobs from now on, without end.
+
+        Args:
+            last: Begin with so many events that have happened already.
+            listener: Told of a server that is away.
+        """
+        follower = Follower(
+            self.connection, "/events", query={"last": last}, listener=listener or Listener()
+        )
+        return follower.updates()
 
     # The cluster
 
@@ -185,6 +207,33 @@ class Client:
 
     def nodes(self) -> list[NodeView]:
         return self.connection.get("/nodes", list[NodeView])
+
+    def overview(self, *, limit: int = OVERVIEW_JOBS, team: str | None = None) -> Overview:
+        """What runs, who waits and why, and what is used, at this moment.
+
+        Args:
+            limit: Jobs that run, and jobs that wait.
+            team: Of others: admins only; absent: one's own, for admins all.
+        """
+        return self.connection.get("/overview", Overview, limit=limit, team=team)
+
+    def follow_overview(
+        self,
+        *,
+        limit: int = OVERVIEW_JOBS,
+        team: str | None = None,
+        listener: Listener | None = None,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> Iterator[Overview]:
+        """`overview` each time it has changed, without end."""
+        follower = Follower(
+            self.connection,
+            "/overview",
+            query={"limit": limit, "team": team},
+            listener=listener or Listener(),
+            patience_seconds=patience_seconds,
+        )
+        return follower.overviews()
 
     # Models
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UserError
-from orchestrator.interfaces.client.connection import UNAVAILABLE, Connection
-from orchestrator.interfaces.client.watching import Follower, Update
+from orchestrator.interfaces.client.connection import Connection
+from orchestrator.interfaces.client.output import Output
+from orchestrator.interfaces.client.watching import Follower, Listener, Update
 from orchestrator.interfaces.wire import (
     IDEMPOTENCY_KEY,
     Deleted,
@@ -21,6 +22,7 @@ from orchestrator.interfaces.wire import (
     SpecView,
     Stacks,
     SubmitAnswer,
+    Waiting,
 )
 from orchestrator.records import Attempt, Event, Job, JobState
 
@@ -40,11 +42,21 @@ _COLOURS = {
 class JobHandle:
     """A job: `job` is what was last heard of it, `refresh` asks again."""
 
-    def __init__(self, connection: Connection, job: JobView, message: str = "") -> None:
+    def __init__(
+        self, connection: Connection, job: JobView, message: str = "", *, is_new: bool = False
+    ) -> None:
         self._connection = connection
         self.job = job
         self.message = message
         """What the server said to its submission, e.g. that the same was trained before."""
+        self.is_new = is_new
+        """Whether this submission made it."""
+
+    @classmethod
+    def of_answer(cls, connection: Connection, answer: SubmitAnswer) -> JobHandle:
+        """What a submission was answered with."""
+        job = JobView(**dict(answer.job))
+        return cls(connection, job, answer.message, is_new=answer.is_new)
 
     @property
     def id(self) -> str:
@@ -83,7 +95,7 @@ class JobHandle:
         """A new job of the same documents."""
         key = {IDEMPOTENCY_KEY: idempotency_key or uuid.uuid4().hex}
         answer = self._connection.post(self._path("rerun"), SubmitAnswer, headers=key)
-        return JobHandle(self._connection, JobView(**dict(answer.job)), answer.message)
+        return JobHandle.of_answer(self._connection, answer)
 
     def delete(self) -> str:
         """Deletes it with its checkpoints and logs; what could not be deleted."""
@@ -124,15 +136,20 @@ class JobHandle:
 
     # Following
 
-    def events(self) -> list[Event]:
-        """All that has happened to it so far."""
+    def events(self, *, last: int | None = None) -> list[Event]:
+        """What has happened to it so far, the oldest first; with `last` only the newest ones."""
         from orchestrator.interfaces.client.paging import all_pages
 
-        return list(all_pages(self._connection, self._path("events"), Event))
+        return list(all_pages(self._connection, self._path("events"), Event, last=last))
 
-    def watch(self) -> Watch:
-        """Events and progress until it has ended; in a notebook a display that follows it."""
-        return Watch(self)
+    def watch(self, *, last: int | None = None, listener: Listener | None = None) -> Watch:
+        """Events and progress until it has ended; in a notebook a display that follows it.
+
+        Args:
+            last: Begin with the newest events; absent: with all of them.
+            listener: Told of a server that is away.
+        """
+        return Watch(self, last, listener or Listener())
 
     def wait(self) -> JobView:
         """Blocks until it has ended; how. A failed one raises nothing."""
@@ -141,28 +158,29 @@ class JobHandle:
         return self.refresh()
 
     def logs(
-        self, *, rank: int | None = None, follow: bool = False, attempt: int | None = None
+        self,
+        *,
+        rank: int | None = None,
+        follow: bool = False,
+        attempt: int | None = None,
+        tail: int | None = None,
+        listener: Listener | None = None,
     ) -> Iterator[bytes]:
-        """The output of a rank (or of the driver) in pieces, with `follow` until it has ended."""
-        offset = 0
-        while True:
-            query = {"rank": rank, "follow": follow, "attempt": attempt, "offset": offset}
-            try:
-                with self._connection.stream(self._path("logs"), {}, query) as answer:
-                    attempt = int(answer.headers.get("x-attempt", attempt or 0)) or None
-                    for piece in answer.iter_bytes():
-                        offset += len(piece)
-                        yield piece
-                if not follow or self._is_over(attempt):
-                    return
-            except UNAVAILABLE:
-                if not follow:
-                    raise
-                self._connection.sleep(1.0)
+        """What has been printed, in pieces.
 
-    def _is_over(self, attempt: int | None) -> bool:
-        known = [a for a in self.attempts() if a.number == attempt]
-        return not known or known[0].ended_at is not None
+        Args:
+            rank: Whose output; absent: the driver's, which says how the gang was started.
+            follow: Until the Attempt has ended; where none is named, until the job has.
+            attempt: Absent: the newest.
+            tail: Begin at the last lines.
+            listener: Told of Attempts that begin, and of a server that is away.
+
+        Raises:
+            NotFound: No Attempt has begun (with `follow` one is waited for), or there is no such
+                rank or Attempt.
+        """
+        output = Output(self._connection, self._path(), rank, attempt, tail, listener or Listener())
+        return output.to_the_end() if follow else output.so_far()
 
     def _path(self, part: str = "") -> str:
         return f"/jobs/{self.id}/{part}".rstrip("/")
@@ -192,9 +210,11 @@ class JobHandle:
 class Watch(Iterator[Update]):
     """Updates of one job. Iterate over it, or let a notebook show it."""
 
-    def __init__(self, handle: JobHandle) -> None:
+    def __init__(self, handle: JobHandle, last: int | None, listener: Listener) -> None:
         self.handle = handle
-        follower = Follower(handle._connection, handle._path("events"))
+        follower = Follower(
+            handle._connection, handle._path("events"), query={"last": last}, listener=listener
+        )
         self._updates = follower.updates()
 
     def __next__(self) -> Update:
@@ -256,6 +276,8 @@ def _updated(job: JobView, update: Update) -> JobView:
     """What was known of a job, with what was just heard."""
     if isinstance(update, Progress):
         return job.model_copy(update={"progress": update})
+    if isinstance(update, Waiting):
+        return job.model_copy(update={"waits": update.waits})
     if isinstance(update, Job):
         return JobView(**dict(update), progress=job.progress)
     told = {"state": update.state, "reason": update.reason, "message": update.message}

@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from orchestrator.errors import SettingsError
 
@@ -33,11 +34,37 @@ def find_login(
     """
     environ = os.environ if environ is None else environ
     kept = kept_login(environ)
-    asked = (url or environ.get(URL_VARIABLE) or (kept.url if kept else DEFAULT_URL)).rstrip("/")
-    if not asked.startswith(("http://", "https://")):
-        raise SettingsError(f"{asked!r} is no server", hint="write http://… or https://…")
+    asked = checked_url(
+        url or environ.get(URL_VARIABLE) or (kept.url if kept is not None else DEFAULT_URL)
+    )
     known = kept.token if kept is not None and kept.url == asked else None
-    return Login(asked, token or environ.get(TOKEN_VARIABLE) or known)
+    used = token or environ.get(TOKEN_VARIABLE) or known
+    if used is not None:
+        check_token(used)
+    return Login(asked, used)
+
+
+def check_token(token: str) -> None:
+    """Raises SettingsError for what no header can carry; the token is not repeated."""
+    if not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(
+            "this is no token: it has spaces or signs beyond ASCII",
+            hint="copy it whole, and nothing around it",
+        )
+
+
+def checked_url(url: str) -> str:
+    """The URL without a slash at its end; raises SettingsError for what cannot be asked."""
+    try:
+        parts = urlsplit(url)
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:  # of a port, of brackets, of a name
+        raise SettingsError(f"{url!r} is no server: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise SettingsError(f"{url!r} is no server", hint="write http://… or https://…")
+    if parts.username is not None:
+        raise SettingsError("a server's URL holds no user", hint="log in with a token instead")
+    return url.rstrip("/")
 
 
 def login_file(environ: Mapping[str, str]) -> Path:

@@ -28,7 +28,8 @@ from orchestrator.specs.paths import local_path
 CHUNK_BYTES = 1 << 20
 
 _ODD = re.compile(r"[^A-Za-z0-9_.+@=-]")
-_STORED = re.compile(r"\S*/\.uploads/([0-9a-f]{64})/")
+_CODE = "code.tar"
+_STORED = re.compile(rf"\S*/\.uploads/([0-9a-f]{{64}})/({re.escape(_CODE)})?")
 
 Told = Callable[[str, int], None]
 """Called with the name and the size of a file before it is sent."""
@@ -74,7 +75,9 @@ class Sent:
 
         def local(match: re.Match[str]) -> str:
             origin = self.origins.get(match[1])
-            return match[0] if origin is None else f"{Path(origin).parent}/".removeprefix("./")
+            if origin is None or match[2] is not None:
+                return origin or match[0]  # code keeps the name of its folder
+            return f"{Path(origin).parent}/".removeprefix("./")
 
         return _STORED.sub(local, text)
 
@@ -131,7 +134,7 @@ def _local(spec: FineTune, place: str, base_dir: Path) -> Local | None:
         if code is None:
             return None
         packed = code.read_bytes() if code.is_file() else pack_folder(code).archive
-        return Local(place, {"code.tar": packed}, None, body.runtime.code)
+        return Local(place, {_CODE: packed}, None, body.runtime.code)
     source = next(source for at, _, _, source in sources(body.data) if at == place)
     assert source.path is not None
     where = local_path(source.path, base_dir)

@@ -5,6 +5,7 @@ The training function (`training.rank`) hands over to it; ranks of every other t
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import sys
@@ -12,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
 
 from orchestrator.errors import InvalidInput, UserCodeError
 from orchestrator.inspect.given import given_files
@@ -69,7 +73,7 @@ class CustomAttempt:
             self.gang.barrier()
         # 3. How it ended: rank 0's word, like all that is published.
         outcome = self._outcome(session.done, checkpointer.committed_step, given.resume_step)
-        if self.gang.is_first and session.done.export is not None:
+        if self.gang.is_first and outcome.state is JobState.SUCCEEDED and session.done.export:
             with self.clock.phase(Phase.PUBLISH):
                 outcome = self._published(outcome, session.done.export, code)
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
@@ -107,26 +111,45 @@ class CustomAttempt:
             checkpoint_step=committed if committed is not None else resumed_from,
             metrics=dict(done.metrics),
         )
-        if done.export is not None:
-            return outcome.model_copy(
-                update={"selection": SelectionOutcome(last=True, step=done.step)}
-            )
-        if done.is_stopped:
-            kept = "a checkpoint is saved" if committed is not None else "it saved no checkpoint"
-            return outcome.model_copy(
-                update={
-                    "state": JobState.SUSPENDED,
-                    "reason": Reason.INTERRUPTED,
-                    "message": f"{self.task.entrypoint} stopped when it was asked to; {kept}",
-                    "hint": "run the same command again to go on",
-                }
-            )
-        if self.task.publishes and self.gang.is_first:
-            raise UserCodeError(
-                f"{self.task.entrypoint} ended without publishing a model",
-                hint="call session.publish(folder) on rank 0, or write task.publishes: false",
-            )
-        return outcome
+        if done.export is None and done.is_stopped:
+            return outcome.model_copy(update=self._stopped(committed))
+        if self.gang.is_first and (lack := self._lack(done)):
+            return outcome.model_copy(update={"state": JobState.FAILED, **lack})
+        silent = not done.metrics and not done.reported
+        return outcome.model_copy(
+            update={
+                "selection": SelectionOutcome(last=True, step=done.step),
+                "message": f"{self.task.entrypoint} reported no metric" if silent else None,
+            }
+        )
+
+    def _stopped(self, committed: int | None) -> dict[str, Any]:
+        kept = "a checkpoint is saved" if committed is not None else "it saved no checkpoint"
+        return {
+            "state": JobState.SUSPENDED,
+            "reason": Reason.INTERRUPTED,
+            "message": f"{self.task.entrypoint} stopped when it was asked to; {kept}",
+            "hint": "run the same command again to go on",
+        }
+
+    def _lack(self, done: Done) -> dict[str, Any]:
+        """What the script was to do and has not done; empty where nothing is missing."""
+        script = f"task.entrypoint: {self.task.entrypoint}"
+        if self.task.publishes and done.export is None:
+            return {
+                "reason": Reason.USER_ERROR,
+                "message": f"{script} ended without publishing a model",
+                "hint": "call session.publish(folder) on rank 0, or write task.publishes: false",
+            }
+        wanted = self.launch.spec.spec.selection.metric
+        measured = {f"{domain}/{name}" for domain, names in done.metrics.items() for name in names}
+        if wanted is not None and wanted not in done.reported | measured:
+            return {
+                "reason": Reason.NO_METRIC,
+                "message": f"{script} ended and never reported {wanted}",
+                "hint": f"report metrics={{'{wanted}': …}}, or remove selection.metric",
+            }
+        return {}
 
     def _published(self, outcome: Outcome, folder: Path, code: UserCode) -> Outcome:
         card = script_card(self.launch, outcome.metrics)
@@ -137,20 +160,22 @@ class CustomAttempt:
 
 
 def run_script(code: UserCode, entrypoint: str, arguments: Mapping[str, str]) -> None:
-    """Runs the script as Python would run it from the command line, in this process.
+    """Runs the script as Python would run it from the code's folder, in this process.
 
     Raises UserCodeError for what it raises and for an exit code other than 0.
     """
     path = str(code.folder / entrypoint)
-    with _command_line([path, *command_line(arguments)]):
+    what = f"task.entrypoint: {entrypoint}"
+    with _as_started(code.folder, [path, *command_line(arguments)]), process_group_of_gang():
         try:
-            with code.errors(entrypoint):
+            with code.errors(what, may_exit=True):
                 runpy.run_path(path, run_name="__main__")
         except SystemExit as end:
-            if end.code not in (None, 0):
-                raise UserCodeError(
-                    f"{entrypoint} ended with exit code {end.code}", hint="see the log of this rank"
-                ) from None
+            if end.code in (None, 0):
+                return
+            how = f"exit code {end.code}" if isinstance(end.code, int) else str(end.code)
+            message = f"{what} ended with {how}"
+            raise UserCodeError(message, hint="see the log of this rank") from None
 
 
 def command_line(arguments: Mapping[str, str]) -> list[str]:
@@ -162,10 +187,32 @@ def command_line(arguments: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def _command_line(words: list[str]) -> Iterator[None]:
-    before = sys.argv
-    sys.argv = words
+def process_group_of_gang() -> Iterator[None]:
+    """Scripts made for torchrun form the process group and end it; here it is the gang's.
+
+    It is there before they begin, and what follows them still needs it.
+    """
+    form, end = dist.init_process_group, dist.destroy_process_group
+
+    def keep(group: dist.ProcessGroup | None = None) -> None:
+        if group is not None and group is not dist.group.WORLD:
+            end(group)
+
+    dist.init_process_group = lambda *_, **__: None
+    dist.destroy_process_group = keep
     try:
         yield
     finally:
-        sys.argv = before
+        dist.init_process_group, dist.destroy_process_group = form, end
+
+
+@contextmanager
+def _as_started(folder: Path, words: list[str]) -> Iterator[None]:
+    before = sys.argv, Path.cwd()
+    sys.argv = words
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        sys.argv = before[0]
+        os.chdir(before[1])

@@ -6,6 +6,7 @@ Called by the ranks alone. The driver of a gang and the control plane never impo
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from orchestrator.errors import OrchestratorError, UserCodeError
+from orchestrator.errors import OrchestratorError, StoreError, UserCodeError, UserError
 from orchestrator.inspect.code import Code
 from orchestrator.inspect.code_checks import module_file
 from orchestrator.records import Launch
@@ -24,6 +25,8 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.folders import STORE_RETRY_SECONDS
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training.failures import is_lost_peer
+
+logger = logging.getLogger(__name__)
 
 FOLDER = "code"
 
@@ -37,45 +40,56 @@ class UserCode:
     folder: Path
     code: Code
 
-    def function(self, entry: str) -> UserFunction:
+    def function(self, entry: str, field: str) -> UserFunction:
         """The function of an entry point; what it raises becomes a UserCodeError that says where.
 
         Raises UserCodeError where its module cannot be imported or holds no such function.
+
+        Args:
+            entry: module:function.
+            field: Of the spec, which names it.
         """
         module_name, _, name = entry.partition(":")
-        with self.errors(entry):
+        what = f"{field}: {entry}"
+        with self.errors(what):
             module = importlib.import_module(module_name)
-        self._check_ours(module, module_name, entry)
+        self._check_ours(module, module_name, what)
         function = getattr(module, name, None)
         if not callable(function):
-            raise UserCodeError(f"{entry}: {module_name} holds no function {name}")
+            raise UserCodeError(f"{what}: {module_name} holds no function {name}")
 
         def call(*arguments: Any) -> Any:
-            with self.errors(entry):
+            with self.errors(what):
                 return function(*arguments)
 
         return call
 
     @contextmanager
-    def errors(self, what: str) -> Iterator[None]:
+    def errors(self, what: str, *, may_exit: bool = False) -> Iterator[None]:
         """Turns what user code raises into an error for whoever wrote it.
 
         What is not of its making passes: memory that ran out, a peer that died, a store that is
         away. Each has a remedy of its own.
+
+        Args:
+            what: Field of the spec and what it names.
+            may_exit: Whether `sys.exit` is a way to end, as it is for a script.
         """
         try:
             yield
-        except (OrchestratorError, MemoryError):
-            raise
-        except Exception as error:
-            if is_lost_peer(error) or "out of memory" in str(error).lower():
+        except BaseException as error:
+            if _passes(error) or (may_exit and isinstance(error, SystemExit)):
                 raise
+            if isinstance(error, UserError):  # it used what we give it in a wrong way
+                message = f"{what}: {error.message}{self._place(error)}"
+                raise UserCodeError(message, hint=error.hint) from error
+            logger.error("%s failed", what, exc_info=error)
             raise UserCodeError(
-                f"{what} raised {type(error).__name__}: {error}{self._place(error)}",
+                f"{what} raised {_described(error)}{self._place(error)}",
                 hint="correct the code; the traceback is in the log of this rank",
             ) from error
 
-    def _place(self, error: Exception) -> str:
+    def _place(self, error: BaseException) -> str:
         """Where in the user's code it came from."""
         if isinstance(error, SyntaxError) and error.filename:
             places = [(error.filename, error.lineno)]
@@ -87,14 +101,27 @@ class UserCode:
                 return f" ({Path(file).relative_to(self.folder)}, line {line})"
         return ""
 
-    def _check_ours(self, module: ModuleType, name: str, entry: str) -> None:
+    def _check_ours(self, module: ModuleType, name: str, what: str) -> None:
         expected = module_file(self.code.files, name)
         found = getattr(module, "__file__", None)
         if expected is None or found is None or Path(found) != self.folder / expected:
             raise UserCodeError(
-                f"{entry}: the name {name} is taken by {found or 'a module of Python itself'}",
+                f"{what}: the name {name} is taken by {found or 'a module of Python itself'}",
                 hint="rename your module",
             )
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether it is not of the code's making."""
+    if isinstance(error, OrchestratorError):
+        return isinstance(error, StoreError) or not isinstance(error, UserError)
+    is_memory = isinstance(error, MemoryError) or "out of memory" in str(error).lower()
+    return is_memory or isinstance(error, KeyboardInterrupt) or is_lost_peer(error)
+
+
+def _described(error: BaseException) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def bring_code(launch: Launch, gang: Gang, scratch: Path) -> UserCode | None:

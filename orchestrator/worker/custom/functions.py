@@ -6,7 +6,6 @@ before it is used: a gang in which ranks go different ways ends in a hang that n
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from orchestrator.errors import UserCodeError
 from orchestrator.inspect.values import BadValue, one_value
 from orchestrator.specs import FineTuneSpec, Split, TaskSpec, TextClassification
+from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.worker.custom.code import UserCode, UserFunction
+from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.evaluation.classification import softmax
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.tasks.base import Encoded, Task
@@ -29,14 +30,18 @@ from orchestrator.worker.tasks.base import Encoded, Task
 IGNORED = -100  # the label of rows that fill a short batch
 
 
+Named = tuple[str, UserFunction]
+"""A function, and how messages name it: the field of the spec and its entry point."""
+
+
 @dataclass(frozen=True, slots=True)
 class Functions:
-    """The functions a spec names, each with the entry point it came from."""
+    """The functions a spec names."""
 
-    transform: tuple[str, UserFunction] | None = None
-    collator: tuple[str, UserFunction] | None = None
-    loss: tuple[str, UserFunction] | None = None
-    metrics: Mapping[str, tuple[str, UserFunction]] = field(default_factory=dict)
+    transform: Named | None = None
+    collator: Named | None = None
+    loss: Named | None = None
+    metrics: Mapping[str, Named] = field(default_factory=dict)
 
     @classmethod
     def of(cls, spec: FineTuneSpec, code: UserCode | None) -> Functions:
@@ -44,15 +49,16 @@ class Functions:
         if code is None:
             return cls()
 
-        def named(entry: str | None) -> tuple[str, UserFunction] | None:
-            return None if entry is None else (entry, code.function(entry))
-
+        found: dict[str, Named] = {
+            path: (f"{path}: {entry}", code.function(entry, path))
+            for path, entry in entry_points(spec)
+        }
         metrics = spec.evaluation.custom_metrics or {}
         return cls(
-            transform=named(spec.data.transform),
-            collator=named(spec.data.collator),
-            loss=named(spec.training.loss),
-            metrics={name: (entry, code.function(entry)) for name, entry in metrics.items()},
+            transform=found.get("data.transform"),
+            collator=found.get("data.collator"),
+            loss=found.get("training.loss"),
+            metrics={name: found[f"evaluation.custom_metrics.{name}"] for name in metrics},
         )
 
 
@@ -64,31 +70,32 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
     if functions.transform is None:
         return tables
     assert isinstance(task, TextClassification), "a script reads its rows itself"
-    entry, function = functions.transform
+    what, _ = functions.transform
     changed: Tables = {}
     for key, table in tables.items():
-        changed[key] = _transformed(table, entry, function, task.labels or ())
+        split = "/".join(key)
+        changed[key] = _transformed(table, split, functions.transform, task.labels or ())
         if not changed[key].num_rows:
-            raise UserCodeError(f"{entry} leaves no row of {'/'.join(key)}")
-    digest = hashlib.sha256(repr([t.to_pydict() for t in changed.values()]).encode()).hexdigest()
-    if len(set(gang.gather(digest))) > 1:
+            raise UserCodeError(f"{what} leaves no row of {split}")
+    digests = [table_digest(table) for table in changed.values()]
+    if any(other != digests for other in gang.gather(digests)):
         raise UserCodeError(
-            f"{entry} gives other rows on each worker",
+            f"{what} gives other rows on each worker",
             hint="a transform must give the same for the same row; draw nothing at random",
         )
     return changed
 
 
-def _transformed(
-    table: pa.Table, entry: str, function: UserFunction, labels: Sequence[str]
-) -> pa.Table:
+def _transformed(table: pa.Table, split: str, transform: Named, labels: Sequence[str]) -> pa.Table:
+    what, function = transform
     roles = table.column_names
     columns: dict[str, list[str]] = {role: [] for role in roles}
     for number, row in enumerate(table.to_pylist(), start=1):
         made = function(dict(row))
         if made is None:
             continue
-        for role, value in _checked(made, roles, labels, f"{entry}, row {number}").items():
+        which = f"{what}, row {number} of {split}"
+        for role, value in _checked(made, roles, labels, which).items():
             columns[role].append(value)
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
@@ -134,14 +141,20 @@ class CustomizedTask:
     ) -> dict[str, torch.Tensor]:
         if self._functions.collator is None:
             return self._task.collate(rows, tokenizer)
-        entry, function = self._functions.collator
+        what, function = self._functions.collator
         batch = function([dict(row) for row in rows], tokenizer)
         if not isinstance(batch, Mapping) or not all(map(torch.is_tensor, batch.values())):
-            raise UserCodeError(f"{entry} gave no mapping of names to tensors")
+            raise UserCodeError(f"{what} gave no mapping of names to tensors")
+        odd = [name for name, values in batch.items() if values.shape[:1] != (len(rows),)]
+        if odd:
+            raise UserCodeError(
+                f"{what} gave {odd[0]} of {tuple(batch[odd[0]].shape)} for {len(rows)} rows",
+                hint="the first dimension of every tensor is that of the rows",
+            )
         wanted = [row["labels"] for row in rows]
         if "labels" not in batch or batch["labels"].tolist() != wanted:
             raise UserCodeError(
-                f"{entry} changed the labels of its rows",
+                f"{what} changed the labels of its rows",
                 hint="batch['labels'] is torch.tensor([row['labels'] for row in rows])",
             )
         return dict(batch)
@@ -150,16 +163,16 @@ class CustomizedTask:
         """The user's mean over the rows that count, times their number."""
         if self._functions.loss is None:
             return self._task.loss_sum(outputs, labels)
-        entry, function = self._functions.loss
+        what, function = self._functions.loss
         logits: torch.Tensor = outputs.logits.float()
         counts = labels != IGNORED
         if not bool(counts.any()):
             return logits.sum() * 0.0  # a share of nothing, in which every rank still takes part
         loss = function(logits[counts], labels[counts])
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-            raise UserCodeError(f"{entry} gave {loss!r:.80}, not a tensor of one number")
+            raise UserCodeError(f"{what} gave {loss!r:.80}, not a tensor of one number")
         if logits.requires_grad and not loss.requires_grad:
-            raise UserCodeError(f"{entry} gave a loss that does not depend on the logits")
+            raise UserCodeError(f"{what} gave a loss that does not depend on the logits")
         summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
         return summed
 
@@ -180,11 +193,11 @@ class CustomizedTask:
     def _custom(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         probabilities = softmax(predictions)
         found = {}
-        for name, (entry, function) in self._functions.metrics.items():
+        for name, (what, function) in self._functions.metrics.items():
             value = function(labels.copy(), probabilities.copy())
             number = _number(value)
             if number is None or not math.isfinite(number):
-                raise UserCodeError(f"{entry} gave {value!r:.80}, not a finite number")
+                raise UserCodeError(f"{what} gave {value!r:.80}, not a finite number")
             found[name] = number
         return found
 

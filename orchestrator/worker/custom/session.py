@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import UserCodeError, UserError
+from orchestrator.errors import InvalidInput, TrainingDiverged, UserCodeError, UserError
+from orchestrator.inspect.safetensors import read_header
 from orchestrator.specs import CustomTask, FineTuneSpec, Split
 from orchestrator.storage.folders import files_in
 from orchestrator.storage.published import check_publishable
+from orchestrator.worker.redaction import Redaction
 from orchestrator.worker.training.checkpointing import PROGRESS_FILE, Checkpointer, Progress
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 WRITTEN = ("metrics.json", "lineage.json")
 """Files of a published model that the system writes itself."""
+
+MAX_METRICS, MAX_NAME = 200, 100  # of one Report: it has a size
 
 Metrics = Mapping[str, Mapping[str, float]]
 
@@ -59,6 +63,7 @@ class Done:
     is_stopped: bool = False
     export: Path | None = None  # a copy of what is to be published
     metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    reported: set[str] = field(default_factory=set)  # names of the metrics that came on the way
     history: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -78,6 +83,7 @@ class Session:
         self._reporter = reporter
         self._checkpointer = checkpointer
         self._given = given
+        self._redaction = Redaction.of(launch.spec.spec.runtime)
         self.done = Done(saved_step=given.resume_step)
 
     # Where it runs, and with what
@@ -141,16 +147,22 @@ class Session:
     ) -> None:
         """Tells people and curves how far it is; of rank 0, the others' calls do nothing.
 
+        A gang that reports no step for `scheduling.hang_seconds` is taken to hang.
+
         Args:
             step: Steps taken so far.
             max_steps: Of all; where it is known.
             epoch: Passes over the data; where that means something.
             metrics: Name -> number: loss, learning_rate, <domain>/<metric>, whatever there is.
+
+        Raises:
+            TrainingDiverged: `loss` is no finite number.
         """
         self.done.step = int(step)
         if not self._gang.is_first:
             return
-        numbers = {str(name): float(value) for name, value in (metrics or {}).items()}
+        numbers = {self._redaction.text(n): v for n, v in _numbers(metrics or {}).items()}
+        self.done.reported |= numbers.keys()
         row = {"step": int(step), "epoch": epoch, "time": time.time(), **numbers}
         self.done.history.append(row)
         told = {"step": int(step), "max_steps": max_steps, "epoch": epoch, "metrics": numbers}
@@ -158,6 +170,10 @@ class Session:
             checkpoint_step=self._checkpointer.committed_step,
             **{name: value for name, value in told.items() if value is not None},
         )
+        loss = numbers.get("loss", 0.0)
+        if not math.isfinite(loss):
+            hint = "lower the learning rate, or lengthen the warm-up"
+            raise TrainingDiverged(f"the loss became {loss} at step {step}", hint=hint)
 
     def should_stop(self) -> bool:
         """Whether the job shall save a checkpoint and end now. Collective: all get one answer."""
@@ -187,6 +203,8 @@ class Session:
             folder: This rank's files; names differ between ranks. None: this rank has none.
             step: Steps taken; more than at the checkpoint before.
         """
+        if folder is not None and not Path(folder).is_dir():
+            raise UserCodeError(f"{folder} is no folder", hint="None: this rank has no files")
         names = files_in(Path(folder)) if folder is not None else []
         self._check_checkpoint(names, step)
         staged = self._checkpointer.stage(f"step-{step}")
@@ -194,6 +212,7 @@ class Session:
             shutil.copytree(folder, staged, dirs_exist_ok=True)
         if self._gang.is_first:
             self._checkpointer.submit_history(list(self.done.history))
+            self._reporter.update(step=step)  # it has come so far, whether it says so or not
         self._checkpointer.submit_checkpoint(step, staged, Progress())
         self.done.saved_step = step
 
@@ -237,15 +256,23 @@ class Session:
             raise UserCodeError("the spec says that this job publishes no model", hint=hint)
         if self.done.export is not None:
             raise UserCodeError("a job publishes one model, and this one has done so before")
-        found = check_publishable(Path(folder))
-        if taken := [name for name in WRITTEN if name in found]:
-            hint = "hand figures over as `metrics`, or rename the file"
-            raise UserCodeError(f"{taken[0]} is written by the system", hint=hint)
-        self.done.metrics = _checked_metrics(metrics or {})
+        self._check_model(Path(folder))
+        self.done.metrics = _checked_metrics(metrics or {}, self._redaction)
         export = self._given.scratch / "export"
         shutil.rmtree(export, ignore_errors=True)
         shutil.copytree(folder, export)
         self.done.export = export
+
+    def _check_model(self, folder: Path) -> None:
+        for name in check_publishable(folder):
+            if name in WRITTEN:
+                hint = "hand figures over as `metrics`, or rename the file"
+                raise UserCodeError(f"{name} is written by the system", hint=hint)
+            if self._redaction.is_in(folder / name):
+                hint = "published models are for everybody; leave it out"
+                raise UserCodeError(f"{name} holds the value of a secret", hint=hint)
+            if name.endswith(".safetensors"):
+                _check_safetensors(folder / name, name)
 
 
 _current: Session | None = None
@@ -272,14 +299,34 @@ def session_of_process(session: Session) -> Iterator[None]:
         _current = None
 
 
-def _checked_metrics(metrics: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+def _check_safetensors(path: Path, name: str) -> None:
+    """A pickle does not become data by its name."""
+    try:
+        read_header(path)
+    except InvalidInput:
+        hint = "write it with safetensors.torch.save_file"
+        raise UserCodeError(f"{name} is no safetensors file", hint=hint) from None
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    if len(metrics) > MAX_METRICS:
+        raise UserCodeError(f"{len(metrics)} metrics at once; at most {MAX_METRICS} are kept")
+    found = {str(name): float(value) for name, value in metrics.items()}
+    if long := [name for name in found if len(name) > MAX_NAME]:
+        raise UserCodeError(f"the name of a metric has more than {MAX_NAME} signs: {long[0]:.40}…")
+    return found
+
+
+def _checked_metrics(
+    metrics: Mapping[str, Any], redaction: Redaction
+) -> dict[str, dict[str, float]]:
     checked: dict[str, dict[str, float]] = {}
     for domain, values in metrics.items():
         if not isinstance(values, Mapping):
             example = f"metrics={{'all': {{'{domain}': {values!r}}}}}"
             raise UserCodeError(f"metrics of {domain!r} are no mapping", hint=f"write {example}")
-        checked[str(domain)] = {str(name): float(value) for name, value in values.items()}
-        wrong = [name for name, value in checked[str(domain)].items() if not math.isfinite(value)]
-        if wrong:
-            raise UserCodeError(f"{domain}/{wrong[0]} is {values[wrong[0]]}, no finite number")
+        numbers = {redaction.text(name): value for name, value in _numbers(values).items()}
+        if wrong := [name for name, value in numbers.items() if not math.isfinite(value)]:
+            raise UserCodeError(f"{domain}/{wrong[0]} is {numbers[wrong[0]]}, no finite number")
+        checked[redaction.text(str(domain))] = numbers
     return checked

@@ -62,14 +62,14 @@ def encode_splits(
 
     return Splits(
         train=task.encode(train, tokenizer, length),
-        train_digest=_table_digest(train),
+        train_digest=table_digest(train),
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
     )
 
 
-def _table_digest(table: pa.Table) -> str:
+def table_digest(table: pa.Table) -> str:
     """sha256 over the rows' contents, in order, whatever the files they came from."""
     digest = hashlib.sha256()
     for name in sorted(table.column_names):

@@ -15,6 +15,7 @@ from orchestrator.specs import (
     QloraMethod,
     TextClassification,
 )
+from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
@@ -150,6 +151,17 @@ def _cell(name: str, values: dict[str, Any], before: dict[str, Any] | None) -> s
     return f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else text
 
 
+def _code(launch: Launch) -> str:
+    """The user's functions that were used, and of which code they are."""
+    used = [f"`{path}: {entry}`" for path, entry in entry_points(launch.spec.spec)]
+    if not used:
+        return ""
+    return (
+        f"\n\nFunctions of the job's own code (sha256 `{launch.identity.code}`, its files are in "
+        f"lineage.json): {', '.join(used)}."
+    )
+
+
 def _data(launch: Launch, rows: Figures) -> str:
     digests = launch.identity.data
     lines = [
@@ -157,7 +169,7 @@ def _data(launch: Launch, rows: Figures) -> str:
         for domain, splits in rows.items()
         for split, count in splits.items()
     ]
-    return _table(["domain", "split", "rows", "sha256"], lines)
+    return _table(["domain", "split", "rows", "sha256"], lines) + _code(launch)
 
 
 def _use() -> str:

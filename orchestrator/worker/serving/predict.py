@@ -15,6 +15,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from orchestrator.errors import UserError
 from orchestrator.storage.adapters import LINEAGE_FILE
 from orchestrator.worker.data.collating import pad_rows
 from orchestrator.worker.models.loading import load_tokenizer, on_device
@@ -51,7 +52,11 @@ class Predictor:
             folder: A published version, pulled.
             max_length: Tokens a text is cut to; absent: the longest the model takes, at most 512.
             base: Of an adapter, the whole model it belongs to.
+
+        Raises UserError where it is no text classifier: scripts publish what they like.
         """
+        if base is None:
+            _check_classifier(folder)
         tokenizer = load_tokenizer(folder)
         model = _whole(folder) if base is None else _adapted(folder, base)
         longest = min(
@@ -113,6 +118,18 @@ def _adapted(folder: Path, base: Path) -> torch.nn.Module:
     )
     model: torch.nn.Module = PeftModel.from_pretrained(whole, folder, torch_device="cpu")
     return model
+
+
+def _check_classifier(folder: Path) -> None:
+    try:
+        kinds = json.loads((folder / "config.json").read_text()).get("architectures") or ()
+    except (OSError, ValueError, AttributeError):
+        kinds = ()
+    if not any(str(kind).endswith("ForSequenceClassification") for kind in kinds):
+        raise UserError(
+            "this model is no text classifier of the transformers library",
+            hint="`orchestrator models pull` brings its files; its code knows how to use them",
+        )
 
 
 def _chunks(items: list[int], size: int) -> Iterator[list[int]]:

@@ -25,6 +25,7 @@ from orchestrator.specs import RuntimeSpec
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
+from orchestrator.worker.output import filtered_output
 from orchestrator.worker.redaction import Redaction
 from orchestrator.worker.training import ops
 from orchestrator.worker.versions import check_version, missing_part
@@ -43,8 +44,9 @@ PEER_LOST = (
 def guarded_rank(launch_json: str, entered_at: float) -> None:
     """Runs the training function; a failure is written to the store before it is raised."""
     head = LaunchHead.model_validate_json(launch_json)
-    redaction = Redaction.of(_runtime(launch_json))
-    with redaction.of_output():
+    runtime = _runtime(launch_json)
+    redaction = Redaction.of(runtime)
+    with filtered_output(runtime):
         configure_logging("INFO")
         try:
             check_version(head)

@@ -6,6 +6,8 @@ import dataclasses
 import logging
 import os
 import time
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ray
@@ -19,15 +21,21 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.folders import node_folders
-from orchestrator.worker.placement import GangMisplaced, label_selectors
+from orchestrator.worker.placement import GangMisplaced, NodeWatch, label_selectors, node_ids
 from orchestrator.worker.training.failures import failure_outcome, record_failure
+from orchestrator.worker.training.losses import lost_rank
 from orchestrator.worker.versions import install_hint
 
 logger = logging.getLogger(__name__)
 
 GROUP_START_TIMEOUT_SECONDS = "600"
+VERDICT_SECONDS = 45.0  # for Ray to find out that a node is dead: 15 to 30 unless it is tuned
+STORE_RETRY_SECONDS = 60.0
+GO_ON = "run the same command again: it goes on from the newest checkpoint"
 _NO_RETRIES = ("max_failures", "controller_failure_limit", "max_preemption_failures")
-_RAISED = "UserExceptionWithTraceback"
+_TOLD_TO_AUTOSCALERS = tuple(
+    f"{verb}_resource_request" for verb in ("_send", "_maybe_send", "_cancel")
+)
 _NO_PACKAGE = "No module named 'orchestrator"
 _NO_ROOM, _DIED_STARTING = "WorkerGroupStartupTimeoutError", "WorkerGroupStartupFailedError"
 
@@ -43,18 +51,62 @@ def launch_on_ray(launch_json: str) -> int:
     os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", GROUP_START_TIMEOUT_SECONDS)
     ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
     try:
-        with node_folders(launch) as folders:
-            _trainer(launch, launch_json, f"{folders.scratch}/ray").fit()
+        ids = node_ids(launch, _nodes())
     except GangMisplaced as error:
         record_failure(launch, _failed(launch, Reason.NODE_LOST, str(error)))
-    except TrainingFailedError as error:
-        record_failure(launch, _lost_gang(launch, error))
-    return _exit_code(launch)
+        return 1
+    with node_folders(launch) as folders, NodeWatch(ids, _nodes, partial(_give_up, launch)):
+        try:
+            _trainer(launch, launch_json, f"{folders.scratch}/ray", ids).fit()
+        except TrainingFailedError as error:
+            if _outcome(launch) is None:
+                record_failure(launch, _lost_gang(launch, error))
+    outcome = _outcome(launch)
+    return 0 if outcome is not None and outcome["state"] != JobState.FAILED else 1
 
 
-def _trainer(launch: Launch, launch_json: str, storage: str) -> TorchTrainer:
+def _outcome(launch: Launch) -> dict[str, Any] | None:
+    """What a rank has told already of the Attempt's end."""
+    store = open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS)
+    return CheckpointStore(store, launch.job).outcome(launch.attempt)
+
+
+def _nodes() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return found
+
+
+def _give_up(launch: Launch, names: list[str]) -> None:
+    """Ends this process, from any thread: with its driver Ray ends what is left of a gang."""
+    message = f"the cluster lost the node {', '.join(names)}"
+    logger.error(message)
+    record_failure(launch, _failed(launch, Reason.NODE_LOST, message, GO_ON))
+    os._exit(1)
+
+
+class _FixedTrainer(TorchTrainer):
+    """Trains with a gang whose size and place are chosen already.
+
+    Ray Train tells every run to a coordinator of autoscalers: a detached actor, made by the first
+    run and left on the cluster for good. Nobody here would scale by it.
+    """
+
+    def _initialize_and_run_controller(self, **parts: Any) -> Any:
+        for name in _TOLD_TO_AUTOSCALERS:
+            if hasattr(parts.get("scaling_policy"), name):  # an older Ray tells nobody
+                setattr(parts["scaling_policy"], name, _tell_nobody)
+        return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
+
+
+def _tell_nobody() -> None:
+    """In place of what Ray Train does."""
+
+
+def _trainer(
+    launch: Launch, launch_json: str, storage: str, ids: Mapping[str, str]
+) -> TorchTrainer:
     resources = launch.spec.spec.resources
-    return TorchTrainer(
+    return _FixedTrainer(
         _worker,
         train_loop_config={"launch": launch_json},
         scaling_config=ScalingConfig(
@@ -64,7 +116,7 @@ def _trainer(launch: Launch, launch_json: str, storage: str) -> TorchTrainer:
                 "CPU": resources.cpus_per_worker,
                 **({"GPU": resources.gpus_per_worker} if resources.gpus_per_worker else {}),
             },
-            label_selector=label_selectors(launch, ray.nodes()),  # type: ignore[no-untyped-call]
+            label_selector=label_selectors(launch, ids),
         ),
         torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
         run_config=RunConfig(
@@ -98,7 +150,7 @@ def _lost_gang(launch: Launch, error: TrainingFailedError) -> Outcome:
             launch, Reason.VERSION_MISMATCH, message, install_hint(launch.version or "<version>")
         )
     if isinstance(error, WorkerGroupError):
-        return _lost_worker(launch, error)
+        return _lost_worker(launch, error.worker_failures)
     if isinstance(error, ControllerError):
         return _not_started(launch, error.controller_failure)
     return failure_outcome(launch, error, rank=None)
@@ -115,15 +167,12 @@ def _not_started(launch: Launch, cause: Exception) -> Outcome:
     return _failed(launch, reason, f"the gang could not be started: {cause}")
 
 
-def _lost_worker(launch: Launch, error: WorkerGroupError) -> Outcome:
-    # A rank that raised has told its own story, or has only lost its peers: the others are dead.
-    failures = error.worker_failures
-    dead = {rank: f for rank, f in failures.items() if type(f).__name__ != _RAISED}
-    rank, failure = min((dead or failures).items())
-    logger.error("worker %d was lost: %s", rank, failure)  # Ray tells it in a page
-    message = f"the process of worker {rank} died: it was killed, or its machine was lost"
-    hint = "run the same command again: it goes on from the newest checkpoint"
-    return _failed(launch, Reason.WORKER_LOST, message, hint, rank)
+def _lost_worker(launch: Launch, failures: Mapping[int, BaseException]) -> Outcome:
+    lost = lost_rank(failures, launch.spec.spec.resources.workers)
+    logger.error("worker %d was lost: %s", lost.rank, lost.told)  # Ray tells it in a page
+    if not lost.is_certain:
+        time.sleep(VERDICT_SECONDS)  # if a node died, its watch ends this process meanwhile
+    return _failed(launch, Reason.WORKER_LOST, lost.message, GO_ON, lost.rank)
 
 
 def _failed(
@@ -142,9 +191,3 @@ def _failed(
         hint=hint,
         rank=rank,
     )
-
-
-def _exit_code(launch: Launch) -> int:
-    store = CheckpointStore(open_store(launch.store), launch.job)
-    outcome = store.outcome(launch.attempt)
-    return 0 if outcome is not None and outcome["state"] != JobState.FAILED else 1

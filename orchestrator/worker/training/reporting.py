@@ -21,6 +21,7 @@ import httpx
 from orchestrator.errors import StoreError
 from orchestrator.records import REPORT_TOKEN_VARIABLE, Action, Directive, Launch, Phase, Report
 from orchestrator.storage.checkpoints import CheckpointStore
+from orchestrator.worker.output import output_file
 from orchestrator.worker.redaction import Redaction
 
 SEND_EVERY_SECONDS = 0.3
@@ -29,7 +30,6 @@ OTHERS_HEARTBEAT_SECONDS = 5.0  # of the ranks that have no progress to tell
 MAX_WAITING = 1000  # Reports kept while nobody answers; the oldest go first
 LOG_EVERY_SECONDS = 30.0
 LOG_PIECE_BYTES = 10_000  # with a Report, whose size is limited
-STDERR = 2
 
 
 class Reporter:
@@ -63,7 +63,7 @@ class Reporter:
         self._action = Action.CONTINUE
         self._dumped_for: float | None = None
         self._redaction = Redaction.of(launch.spec.spec.runtime)
-        self._log = RankLog(output_file(), self._redaction)
+        self._log = RankLog(output_file())
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
 
     def __enter__(self) -> Reporter:
@@ -164,7 +164,8 @@ class Reporter:
         self._dumped_for = directive.at
         if self._store is not None:
             try:
-                self._store.put_stacks(self._launch.attempt, self._rank, all_stacks())
+                stacks = self._redaction.text(all_stacks())  # they quote lines of the code
+                self._store.put_stacks(self._launch.attempt, self._rank, stacks)
             except StoreError:
                 return  # stacks are a help, no duty
 
@@ -174,8 +175,7 @@ class Reporter:
         if path is None or self._store is None:
             return
         try:
-            with self._redaction.of_file(path) as shown:
-                self._store.put_log(self._launch.attempt, self._rank, shown)
+            self._store.put_log(self._launch.attempt, self._rank, path)
         except (StoreError, OSError):
             return
 
@@ -183,9 +183,8 @@ class Reporter:
 class RankLog:
     """The file this process's output goes to, where it is one: Ray gives each worker its own."""
 
-    def __init__(self, path: Path | None, redaction: Redaction | None = None) -> None:
+    def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._redaction = redaction or Redaction()
         self._kept = 0  # bytes that are in the store
         self._sent = 0  # bytes that the control plane has
 
@@ -197,8 +196,12 @@ class RankLog:
         """Where the next piece begins, and the piece; None: there is nothing new."""
         if self._path is None or not self.has_unsent:
             return self._sent, None
-        piece = self._redaction.of_piece(self._path, self._sent, LOG_PIECE_BYTES)
-        return self._sent, piece.decode("latin-1")
+        try:
+            with self._path.open("rb") as stream:
+                stream.seek(self._sent)
+                return self._sent, stream.read(LOG_PIECE_BYTES).decode("latin-1")
+        except OSError:
+            return self._sent, None
 
     def mark_sent(self, report: Report) -> None:
         if report.log is not None:
@@ -217,15 +220,6 @@ class RankLog:
             return self._path.stat().st_size if self._path is not None else 0
         except OSError:
             return 0
-
-
-def output_file() -> Path | None:
-    """What this process's stderr is, where it is a file."""
-    try:
-        path = Path(f"/proc/self/fd/{STDERR}").resolve()
-    except OSError:
-        return None
-    return path if path.is_file() else None
 
 
 def all_stacks() -> str:

@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
 import psycopg
 
 _SETTINGS = {
@@ -56,6 +57,16 @@ class PostgresServer:
     def kill(self) -> None:
         """As a crash: nothing is finished, and the next start recovers from the log."""
         self._run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop")
+
+    def crash(self) -> None:
+        """`kill -9` of its first process; returns when the others have followed it."""
+        pid_file = Path(self._data) / "postmaster.pid"
+        first = psutil.Process(int(pid_file.read_text().split()[0]))
+        family = [first, *first.children(recursive=True)]
+        first.kill()
+        _, alive = psutil.wait_procs(family, timeout=20)
+        if alive:
+            raise RuntimeError(f"sessions outlive their server: {alive}")
 
     def new_database(self, name: str) -> str:
         """Its address; it is empty."""

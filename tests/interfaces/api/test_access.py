@@ -180,7 +180,12 @@ def test_admins_set_up_queues(place: Place) -> None:
     )
     others = place.client(team="speech").get(f"{API}/queues").json()
     assert [q["name"] for q in others] == ["default"]
-    for wrong in ({"quota": {"gpu": -1}}, {"weights": {"a": 0}}, {"pause": True}):
+    for wrong in (
+        {"quota": {"gpu": -1}},
+        {"weights": {"a": 0}},
+        {"pause": True},
+        {"quota": {"gpus": 1}},
+    ):
         assert admin.put(f"{API}/queues/fast", json=wrong).status_code == 422
     job = place.job()
     assert admin.delete(f"{API}/queues/default").status_code == 409

@@ -99,8 +99,12 @@ def test_commands_are_listed_by_where_they_work_in_the_order_they_are_used():
         "On this machine": [
             *("init", "validate", "plan", "data", "run", "predict", "models", "schema", "doctor"),
         ],
-        "Jobs of a server": ["login"],
-        "The server itself": ["serve", "token"],
+        "Jobs of a server": [
+            *("login", "submit", "jobs", "show"),
+            *("watch", "logs", "events", "stacks", "top", "compare"),
+            *("cancel", "suspend", "resume", "retry", "rerun", "delete"),
+        ],
+        "The server itself": ["serve", "token", "queues", "nodes", "audit"],
     }
 
 

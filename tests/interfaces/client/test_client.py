@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,8 +24,16 @@ from orchestrator.errors import (
     Unauthenticated,
 )
 from orchestrator.interfaces.api.serving import ApiServer
-from orchestrator.interfaces.client import Client, JobHandle, Progress, QueueRequest
-from orchestrator.records import Event, Job, JobState, Role
+from orchestrator.interfaces.client import (
+    Client,
+    JobHandle,
+    Listener,
+    Progress,
+    QueueRequest,
+    Update,
+    Waiting,
+)
+from orchestrator.records import Event, Job, JobState, Role, Wait, WaitReason
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from tests.control.builders import report
@@ -321,17 +330,122 @@ def test_another_server_is_not_ours() -> None:
         other.shutdown()
 
 
-def test_logs_are_followed_to_the_end(client: Client, place: Place) -> None:
+def test_logs_of_an_attempt_are_followed_to_its_end(client: Client, place: Place) -> None:
     job = client.job(place.job().id)
     place.started(job.id)
     place.logs.printed = {0: b"one\n"}
-    pieces = job.logs(rank=0, follow=True)
+    pieces = job.logs(rank=0, follow=True, attempt=1)
     assert next(pieces) == b"one\n"
     place.logs.printed = {0: b"one\ntwo\n"}
     assert next(pieces) == b"two\n"
     place.end_attempt(job.id)
     assert list(pieces) == []
     assert b"".join(job.logs(rank=0)) == b"one\ntwo\n"
+    assert b"".join(job.logs(rank=0, tail=1)) == b"two\n"
+    assert b"".join(job.logs(rank=0, tail=0)) == b""
+    assert b"".join(job.logs(rank=0, tail=9)) == b"one\ntwo\n"
+    with pytest.raises(NotFound, match="has no rank 2"):
+        list(job.logs(rank=2))
+
+
+def test_logs_are_followed_from_attempt_to_attempt(client: Client, place: Place) -> None:
+    """Also before the first has begun, and to the end of the job."""
+    job = client.job(place.job().id)
+    told: list[Any] = []
+
+    class Told(Listener):
+        def attempt(self, number: int) -> None:
+            told.append(number)
+
+        def update(self, update: Update) -> None:
+            told.append(update.state if isinstance(update, Event) else type(update))
+
+    place.logs.printed = {None: b"driver of 1\n"}
+    with pytest.raises(NotFound, match="has not started yet"):
+        list(job.logs())
+    pieces = job.logs(follow=True, listener=Told())
+    place.started(job.id)
+    assert next(pieces) == b"driver of 1\n"
+    place.end_attempt(job.id)
+    place.move(job.id, S.QUEUED)
+    place.started(job.id, secret="another one")
+    assert next(pieces) == b"driver of 1\n"
+    place.end_attempt(job.id)
+    place.ended(job.id)
+    assert list(pieces) == []
+    assert [entry for entry in told if isinstance(entry, int)] == [1, 2]
+
+
+def test_output_is_followed_across_a_restart_of_the_server(place: Place) -> None:
+    job = place.job()
+    place.started(job.id)
+    told: list[str] = []
+
+    class Told(Listener):
+        def away(self, error: Exception) -> None:
+            told.append("away")
+            servers.enter_context(ApiServer(place.app, "127.0.0.1", port))
+
+        def back(self) -> None:
+            told.append("back")
+
+    place.logs.printed = {0: b"earlier\nbefore\n"}
+    first = ApiServer(place.app, "127.0.0.1")
+    with ExitStack() as servers, first, Client(first.url, place.token()) as client:
+        client.connection.sleep = lambda seconds: None
+        pieces = client.job(job.id).logs(rank=0, follow=True, tail=1, listener=Told())
+        assert next(pieces) == b"before\n"
+        port = int(first.url.rpartition(":")[2])
+        first.__exit__(None, None, None)
+        place.logs.printed = {0: b"earlier\nbefore\nafter\n"}
+        assert next(pieces) == b"after\n"
+        place.end_attempt(job.id)
+        place.ended(job.id)
+        assert list(pieces) == []
+    assert told == ["away", "back"]
+
+
+def test_a_team_is_followed_from_where_it_was_cut_off(place: Place) -> None:
+    """Even where it had heard of nothing yet: what happened meanwhile is told."""
+    place.job("before")
+    first = ApiServer(place.app, "127.0.0.1")
+    with ExitStack() as servers, first, Client(first.url, place.token()) as client:
+        client.connection.sleep = lambda seconds: None
+        port = int(first.url.rpartition(":")[2])
+
+        class Told(Listener):
+            def away(self, error: Exception) -> None:
+                place.job("meanwhile")
+                servers.enter_context(ApiServer(place.app, "127.0.0.1", port))
+
+        updates = client.follow(last=1, listener=Told())
+        heard = [next(updates)]
+        first.__exit__(None, None, None)
+        heard.append(next(updates))
+    names = [place.service.jobs.get(u.job).name for u in heard if isinstance(u, Event)]  # type: ignore[union-attr]
+    assert names == ["before", "meanwhile"]
+
+
+def test_the_overview_is_followed(client: Client, place: Place) -> None:
+    updates = client.follow_overview(limit=1)
+    assert next(updates).num_waiting == 0
+    place.job()
+    assert next(updates).waiting[0].position == 1
+    assert client.overview().num_waiting == 1
+
+
+def test_why_a_job_waits_is_told_to_whom_watches_it(client: Client, place: Place) -> None:
+    job = client.job(place.job().id)
+    watch = job.watch()
+    next(watch)
+    why = (Wait(reason=WaitReason.NO_ROOM, message="There is no room."),)
+    place.move(job.id, S.SUSPENDED)
+    place.move(job.id, S.QUEUED, waits=why)
+    told = next(update for update in watch if isinstance(update, Waiting))
+    assert told.waits == why
+    assert "There is no room." in job._repr_html_()
+    assert [event.state for event in job.events(last=2)] == [S.SUSPENDED, S.QUEUED]
+    assert len(client.events(last=1)) == 1
 
 
 # In a notebook

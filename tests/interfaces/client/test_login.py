@@ -10,6 +10,7 @@ from orchestrator.interfaces.client.login import (
     DEFAULT_URL,
     Login,
     find_login,
+    forget_login,
     keep_login,
     login_file,
 )
@@ -72,3 +73,27 @@ def test_a_damaged_login_is_told(environ: dict[str, str], text: str) -> None:
 def test_what_is_no_server_is_refused(environ: dict[str, str], url: str) -> None:
     with pytest.raises(SettingsError, match="is no server"):
         find_login(url, environ=environ)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://", "http://exa..mple", "http://a:99999", "http://[x", "http://ada:pw@server"]
+)
+def test_what_cannot_be_asked_is_refused_at_once(environ: dict[str, str], url: str) -> None:
+    with pytest.raises(SettingsError):
+        find_login(url, environ=environ)
+
+
+@pytest.mark.parametrize("token", ["tökén", "two words", "line\nbreak"])
+def test_a_token_that_no_header_carries_is_not_repeated(
+    environ: dict[str, str], token: str
+) -> None:
+    with pytest.raises(SettingsError, match="this is no token") as caught:
+        find_login(token=token, environ=environ)
+    assert token not in str(caught.value)
+
+
+def test_logging_out_deletes_what_was_kept(environ: dict[str, str]) -> None:
+    keep_login(KEPT, environ)
+    assert forget_login(environ) is True
+    assert find_login(environ=environ) == Login(DEFAULT_URL, None)
+    assert forget_login(environ) is False

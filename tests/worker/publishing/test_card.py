@@ -50,3 +50,19 @@ def test_the_limits_name_weak_and_unseen_domains() -> None:
     assert "No better than the majority floor on: news." in card()
     assert "Never saw text of: news" in card()
     assert "step 12, the best by toy/macro_f1 on the validation split (0.8765)" in card()
+
+
+def test_functions_of_the_users_own_are_named() -> None:
+    evaluation = {"metrics": ["accuracy"], "custom_metrics": {"cost": "mine:cost"}}
+    job = launch(Path("/base"), Path("/scratch"), evaluation=evaluation)
+    identity = job.identity.model_copy(update={"code": "c" * 64})
+    figure = {"toy": {**figures(0.9, 0.6), "cost": 0.25}}
+    job = job.model_copy(update={"identity": identity})
+
+    text = model_card(job, figure, {}, SelectionOutcome(last=True, step=3), {})
+
+    assert "| domain | role | rows | accuracy | cost | floor |" in text
+    assert "| toy | trained on | 40 | 0.900 [0.800, 1.000] | 0.250 | 0.600 |" in text
+    assert f"own code (sha256 `{'c' * 64}`" in text
+    assert "`evaluation.custom_metrics.cost: mine:cost`" in text
+    assert "own code" not in card()

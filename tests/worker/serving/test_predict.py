@@ -8,6 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from orchestrator.errors import UserError
 from orchestrator.worker.models.export import complete_folder, write_weights
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.serving.predict import Predictor
@@ -51,3 +52,12 @@ def test_the_folder_holds_safetensors_and_nothing_of_the_run(folder: Path) -> No
     assert {"model.safetensors", "config.json", "tokenizer.json"} <= names
     assert not {name for name in names if name.endswith((".bin", ".pt", ".pkl"))}
     assert str(folder.parent) not in (folder / "config.json").read_text()
+
+
+@pytest.mark.parametrize("config", [None, "[]", '{"architectures": ["BertModel"]}', "no JSON"])
+def test_what_a_script_made_for_itself_is_refused(config: str | None, tmp_path: Path) -> None:
+    if config is not None:
+        (tmp_path / "config.json").write_text(config)
+
+    with pytest.raises(UserError, match="no text classifier"):
+        Predictor.load(tmp_path)

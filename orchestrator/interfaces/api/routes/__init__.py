@@ -10,6 +10,7 @@ from orchestrator.interfaces.api.routes import (
     jobs,
     logs,
     models,
+    overview,
     uploads,
 )
 
@@ -19,6 +20,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     logs.router,
     cluster.router,
+    overview.router,
     models.router,
     uploads.router,
     admin.router,

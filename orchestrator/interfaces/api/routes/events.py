@@ -1,27 +1,24 @@
 """Events: pages of them, and streams for those who follow.
 
-A stream is server-sent events (WHATWG HTML, section 9.2): `event` has an Event's id, so that a
-follower that was cut off goes on from it; `progress` is how far a job is; `end` is the last one.
+Messages of a stream: `event` has an Event's id, so that a follower that was cut off goes on from
+it; `progress` is how far a job is, `waits` why it is not running; `end` is the last one.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from fastapi.responses import StreamingResponse
-from pydantic_core import to_json
-from starlette.concurrency import run_in_threadpool
 
 from orchestrator.control.controller import verbs
 from orchestrator.errors import UserError
 from orchestrator.interfaces.api.dependencies import PageAsked, ServiceHere, Who
 from orchestrator.interfaces.api.routes.jobs import progress_of
-from orchestrator.interfaces.api.service import FOLLOW_SECONDS, HEARTBEAT_SECONDS, Service
-from orchestrator.interfaces.wire import EVENT_STREAM, EventPage, Progress
+from orchestrator.interfaces.api.service import Service
+from orchestrator.interfaces.api.streams import STREAMED, Seen, message, stream, wants_stream
+from orchestrator.interfaces.wire import EventPage, Waiting
 from orchestrator.records import Event, Job, Role
 
 router = APIRouter(tags=["events"])
@@ -30,12 +27,12 @@ BATCH = 500
 MAX_ID = 2**63 - 1
 
 After = Annotated[int | None, Query(ge=0, le=MAX_ID, description="Events after this id.")]
+Last = Annotated[
+    int | None, Query(ge=0, le=MAX_ID, description="Only so many, the newest; not with `after`.")
+]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", max_length=30)]
 Accept = Annotated[str | None, Header(include_in_schema=False)]
 Team = Annotated[str | None, Query(description="Of others: admins only.")]
-_STREAMED: dict[int | str, dict[str, Any]] = {
-    200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}}
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +41,16 @@ class Followed:
 
     job: str | None
     team: str | None
-    after: int
+    after: int | None  # the id before the first event; None: nobody said
 
 
-@router.get("/events", response_model=EventPage, responses=_STREAMED)
+@router.get("/events", response_model=EventPage, responses=STREAMED)
 def events(
     service: ServiceHere,
     who: Who,
     page: PageAsked,
     after: After = None,
+    last: Last = None,
     team: Team = None,
     last_event_id: LastEventId = None,
     accept: Accept = None,
@@ -62,32 +60,32 @@ def events(
     if team not in (None, shown):
         return EventPage(items=())
     begin = _begin(after, page.cursor, last_event_id)
-    if not _wants_stream(accept):
-        return _page(service, Followed(None, shown, begin or 0), page.limit)
-    if begin is None:
-        begin = service.events.newest_id()
-    return _stream(service, Followed(None, shown, begin))
+    followed = _from(Followed(None, shown, begin), last, service)
+    if not wants_stream(accept):
+        return _page(service, followed, page.limit)
+    if followed.after is None:
+        followed = replace(followed, after=service.events.newest_id())
+    return _stream(service, followed)
 
 
-@router.get("/jobs/{id}/events", response_model=EventPage, responses=_STREAMED)
+@router.get("/jobs/{id}/events", response_model=EventPage, responses=STREAMED)
 def events_of_job(
     id: str,
     service: ServiceHere,
     who: Who,
     page: PageAsked,
     after: After = None,
+    last: Last = None,
     last_event_id: LastEventId = None,
     accept: Accept = None,
 ) -> Response | EventPage:
     """A job's events: a page, or with `Accept: text/event-stream` all of them until its end."""
     job = verbs.visible(service.jobs, id, who)
-    begin = _begin(after, page.cursor, last_event_id) or 0
-    followed = Followed(job.id, None, begin)
-    return (
-        _stream(service, followed)
-        if _wants_stream(accept)
-        else _page(service, followed, page.limit)
-    )
+    begin = _begin(after, page.cursor, last_event_id)
+    followed = _from(Followed(job.id, None, begin), last, service)
+    if not wants_stream(accept):
+        return _page(service, followed, page.limit)
+    return _stream(service, followed)
 
 
 def _begin(after: int | None, cursor: str | None, last_event_id: str | None) -> int | None:
@@ -100,24 +98,23 @@ def _begin(after: int | None, cursor: str | None, last_event_id: str | None) -> 
     return after
 
 
-def _wants_stream(accept: str | None) -> bool:
-    return EVENT_STREAM in (accept or "")
+def _from(followed: Followed, last: int | None, service: Service) -> Followed:
+    """Begins before the newest `last` events, unless it is told where to go on."""
+    if last is None or followed.after is not None:
+        return followed
+    begin = service.events.before_last(last, job=followed.job, team=followed.team)
+    return replace(followed, after=begin)
 
 
 def _page(service: Service, followed: Followed, limit: int) -> EventPage:
     found = service.events.list(
-        job=followed.job, team=followed.team, after_id=followed.after, limit=limit + 1
+        job=followed.job, team=followed.team, after_id=followed.after or 0, limit=limit + 1
     )
     following = str(found[limit - 1].id) if len(found) > limit else None
     return EventPage(items=tuple(found[:limit]), next=following)
 
 
 # Following
-
-
-def _stream(service: Service, followed: Followed) -> Response:
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(_told(service, followed), media_type=EVENT_STREAM, headers=headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,74 +124,58 @@ class _Place:
     after: int
     version: int = 0  # of the job: without a newer one it has no newer events
     progress: bytes = b""
+    waits: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What one look found."""
-
-    messages: tuple[bytes, ...]
-    place: _Place
-    is_behind: bool = False  # there is more already
-    is_over: bool = False  # nothing more will come
+def _stream(service: Service, followed: Followed) -> Response:
+    after = followed.after or 0
+    look = partial(_look_at_job if followed.job else _look_at_team, service, followed)
+    return stream(service, look, _Place(after), after=after)
 
 
-async def _told(service: Service, followed: Followed) -> AsyncIterator[bytes]:
-    """Messages until the job is over or the stream is old; a client that went away ends it too."""
-    place, look = _Place(followed.after), _look_at_job if followed.job else _look_at_team
-    until, heard_at = service.clock() + service.stream_seconds, service.clock()
-    yield b": welcome\n\n"  # headers and a first byte at once
-    while True:
-        seen = await run_in_threadpool(look, service, followed, place)
-        for message in seen.messages:
-            yield message
-        place, now = seen.place, service.clock()
-        if seen.is_over or now >= until:
-            return
-        if seen.messages:
-            heard_at = now
-        elif now - heard_at >= HEARTBEAT_SECONDS:
-            heard_at = now
-            yield b": still here\n\n"
-        if not seen.is_behind:
-            await asyncio.sleep(min(FOLLOW_SECONDS, service.stream_seconds))
-
-
-def _look_at_team(service: Service, followed: Followed, place: _Place) -> _Seen:
-    if service.events.newest_id() <= place.after:
-        return _Seen((), place)
+def _look_at_team(service: Service, followed: Followed, place: _Place) -> Seen[_Place]:
+    newest = service.events.newest_id()
+    if newest <= place.after:
+        return Seen((), place)
     found = service.events.list(team=followed.team, after_id=place.after, limit=BATCH)
-    return _with_events(found, place)
+    seen = _with_events(found, place)
+    if seen.is_behind:
+        return seen
+    # What others did in between need not be gone through again.
+    return replace(seen, place=replace(seen.place, after=max(newest, seen.place.after)))
 
 
-def _look_at_job(service: Service, followed: Followed, place: _Place) -> _Seen:
+def _look_at_job(service: Service, followed: Followed, place: _Place) -> Seen[_Place]:
     assert followed.job is not None
     # The job before its events: what happens in between is told before the end.
     job = service.jobs.get(followed.job)
     if job is None:
-        return _Seen((), place, is_over=True)
-    seen = _Seen((), place)
+        return Seen((), place, is_over=True)
+    seen = Seen((), place)
     if job.version != place.version:
         found = service.events.list(job=job.id, after_id=place.after, limit=BATCH)
         seen = _with_events(found, place)
-    messages, place = seen.messages, seen.place
-    attempts = service.attempts.list(job.id) if job.attempt else []
-    if attempts and (told := _message("progress", progress_of(attempts[-1]))) != place.progress:
-        messages, place = (*messages, told), replace(place, progress=told)
+    messages, place = _with_state(job, service, seen)
     if seen.is_behind:
         return replace(seen, messages=messages, place=place)
     if job.state.is_terminal:
-        messages = (*messages, _message("end", job))
-    return _Seen(messages, replace(place, version=job.version), is_over=job.state.is_terminal)
+        messages = (*messages, message("end", job))
+    return Seen(messages, replace(place, version=job.version), is_over=job.state.is_terminal)
 
 
-def _with_events(found: list[Event], place: _Place) -> _Seen:
-    messages = tuple(_message("event", event, event.id) for event in found)
+def _with_state(job: Job, service: Service, seen: Seen[_Place]) -> tuple[tuple[bytes, ...], _Place]:
+    """Beside its events: why it waits, and how far its newest Attempt is, where that is news."""
+    messages, place = seen.messages, seen.place
+    told = message("waits", Waiting(waits=job.waits)) if job.waits else b""
+    if told != place.waits:
+        messages, place = (*messages, told) if told else messages, replace(place, waits=told)
+    attempts = service.attempts.list(job.id) if job.attempt else []
+    if attempts and (told := message("progress", progress_of(attempts[-1]))) != place.progress:
+        messages, place = (*messages, told), replace(place, progress=told)
+    return messages, place
+
+
+def _with_events(found: list[Event], place: _Place) -> Seen[_Place]:
+    messages = tuple(message("event", event, event.id) for event in found)
     after = place.after if not found else found[-1].id or place.after
-    return _Seen(messages, replace(place, after=after), is_behind=len(found) == BATCH)
-
-
-def _message(kind: str, said: Event | Progress | Job, id: int | None = None) -> bytes:
-    head = f"id: {id}\n" if id is not None else ""
-    data = to_json(said.model_dump(), inf_nan_mode="strings").decode()
-    return f"{head}event: {kind}\ndata: {data}\n\n".encode()
+    return Seen(messages, replace(place, after=after), is_behind=len(found) == BATCH)

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -14,13 +9,13 @@ from fastapi import Path as PathParameter
 from starlette.concurrency import run_in_threadpool
 
 from orchestrator.control.controller.submission import require, team_store
-from orchestrator.control.controller.uploads import Uploads, check_upload, wrong_digest
+from orchestrator.control.controller.uploads import Uploads, check_upload
 from orchestrator.errors import NotFound
 from orchestrator.interfaces.api.dependencies import ServiceHere, Who
+from orchestrator.interfaces.api.receiving import received
 from orchestrator.interfaces.api.service import Service
 from orchestrator.interfaces.wire import FOLDER_TYPE, Upload
 from orchestrator.records import Principal, Role
-from orchestrator.storage.transfers import local_errors
 
 router = APIRouter(tags=["uploads"])
 
@@ -61,28 +56,9 @@ async def put_upload(
         body = await request.body()
         await run_in_threadpool(uploads.put_folder, sha256, name, body)
     else:
-        async with _received(request, sha256, service.settings.state_dir / "uploads") as file:
+        async with received(request, sha256, service.settings.state_dir / "uploads") as file:
             await run_in_threadpool(uploads.put_file, sha256, name, file)
     return Upload(url=f"upload://{sha256}/{name}")
-
-
-@asynccontextmanager
-async def _received(request: Request, sha256: str, folder: Path) -> AsyncIterator[Path]:
-    """The body as a file, its digest checked; gone after the block."""
-    digest = hashlib.sha256()
-    with local_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        stream = tempfile.NamedTemporaryFile(dir=folder, prefix="receiving-")  # noqa: SIM115
-    with stream:
-        async for chunk in request.stream():
-            digest.update(chunk)
-            with local_errors(folder):
-                await run_in_threadpool(stream.write, chunk)
-        with local_errors(folder):
-            stream.flush()
-        if digest.hexdigest() != sha256:
-            raise wrong_digest(sha256)
-        yield Path(stream.name)
 
 
 def _uploads(service: Service, who: Principal) -> Uploads:
