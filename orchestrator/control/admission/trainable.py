@@ -34,7 +34,7 @@ class TrainedModel:
         if self.adapter is None:
             return self.total_parameters
         if self.merged:
-            return self.total_parameters - self.adapter.updates - self.adapter.whole
+            return self.frozen_parameters  # the base, and the original of what learns whole
         return self.trainable_parameters
 
     @property

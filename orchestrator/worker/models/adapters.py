@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-from peft.utils import load_peft_weights
+from peft.utils import ModulesToSaveWrapper, load_peft_weights
 from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
@@ -46,6 +46,7 @@ def write_adapter(
         "base_model_name_or_path": origin.loadable,
         "revision": origin.revision,
         "inference_mode": True,
+        "modules_to_save": _learned_whole(model),
         # PEFT reads the classes of it, and those only where it knows no task: the digest is ours.
         "auto_mapping": {
             "base_model_class": type(model.get_base_model()).__name__,
@@ -99,6 +100,12 @@ def continue_adapter(model: PeftModel, folder: Path) -> None:
     """
     weights = load_peft_weights(str(folder), device="cpu")
     set_peft_model_state_dict(model, weights, ADAPTER, ignore_mismatched_sizes=True)
+
+
+def _learned_whole(model: PeftModel) -> list[str]:
+    """The modules that the adapter holds whole; PEFT's own list also names what might be one."""
+    named = model.get_base_model().named_modules()
+    return sorted(path for path, module in named if isinstance(module, ModulesToSaveWrapper))
 
 
 def _stored_dtype(folder: Path) -> torch.dtype:

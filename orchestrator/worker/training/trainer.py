@@ -199,7 +199,8 @@ class FineTuneTrainer(Trainer):
             self._write(None, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
-        (folder / "zero_to_fp32.py").unlink(missing_ok=True)  # a script has no place among shards
+        for script in folder.glob("zero_to_*.py"):  # scripts have no place among shards
+            script.unlink()
         if run.gang.is_first:
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
             run.checkpointer.submit_history(list(run.history))

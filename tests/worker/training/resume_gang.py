@@ -64,6 +64,7 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "states": [whole.state, first.state, second.state],
         "steps": [whole.step, first.step, second.step],
         "resumed_from_step": second.resumed_from_step,
+        "published_step": second.selection.step if second.selection else None,
         "undisturbed": digest(undisturbed) if gang.is_first else None,
         "resumed": digest(resumed) if gang.is_first else None,
         "same_metrics": (whole.metrics, whole.before) == (second.metrics, second.before),

@@ -31,6 +31,7 @@ LORA: dict[str, Any] = {
     "dropout": 0.1,
     "target_modules": ["attention.self.query", "output.dense"],
 }
+LAST: dict[str, Any] = {"last": True, "metric": "toy/macro_f1", "mode": "max"}
 CASES: dict[str, dict[str, Any]] = {
     "zero 2, accumulation": {"engine": {"zero_stage": 2, "micro_batch_size": 2}},
     "zero 3": {"engine": {"zero_stage": 3, "micro_batch_size": 4}},
@@ -44,19 +45,23 @@ CASES: dict[str, dict[str, Any]] = {
     "zero 2, lora, accumulation": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "method": LORA,
+        "learning_rate": 2e-2,
     },
     "zero 3, dora": {
         "engine": {"zero_stage": 3, "micro_batch_size": 4},
         "method": {**LORA, "use_dora": True},
+        "selection": LAST,
     },
     "ddp, lora, merged": {
         "engine": {"strategy": "ddp", "micro_batch_size": 4},
         "method": {**LORA, "merge": True},
+        "learning_rate": 2e-2,
     },
     "zero 1, lora, bf16": {
         "engine": {"zero_stage": 1, "micro_batch_size": 4},
         "method": LORA,
         "precision": "bf16",
+        "selection": LAST,
     },
 }
 KILLED = "zero 2, accumulation"
@@ -92,7 +97,7 @@ def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
         training={
             "epochs": 3,
             "global_batch_size": 8,
-            "learning_rate": 1e-3,
+            "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
             "warmup_ratio": 0.1,
             "seed": 5,
@@ -100,6 +105,7 @@ def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
         },
         engine=case["engine"],
         method=case.get("method", {"type": "full"}),
+        selection=case.get("selection", {"metric": "toy/macro_f1", "mode": "max"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
         evaluation={"metrics": ["accuracy"], "bootstrap_samples": 10},
@@ -184,6 +190,7 @@ def test_stopped_and_resumed_ends_with_the_same_weights(
     assert case["states"] == ["SUCCEEDED", "SUSPENDED", "SUCCEEDED"]
     assert case["steps"] == [NUM_STEPS, 7, NUM_STEPS]
     assert case["resumed_from_step"] == 7
+    assert case["published_step"] > 7, "weights from before the stop would prove nothing"
     assert case["resumed"] == case["undisturbed"]
     assert case["same_metrics"]
 
