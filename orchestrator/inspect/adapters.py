@@ -17,7 +17,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.facts import Facts
 from orchestrator.inspect.modules import TensorGroup
 from orchestrator.inspect.safetensors import BASE
-from orchestrator.specs import AdapterMethod, FineTuneSpec
+from orchestrator.specs import AdapterMethod, FineTuneSpec, MethodSpec
 from orchestrator.specs.suggest import closest
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -66,6 +66,22 @@ def _facts(config: dict[str, Any]) -> AdapterFacts:
         modules_to_save=tuple(sorted(map(str, config.get("modules_to_save") or ()))),
         use_dora=bool(config.get("use_dora")),
         use_rslora=bool(config.get("use_rslora")),
+    )
+
+
+def promised_adapter(method: MethodSpec) -> AdapterFacts | None:
+    """The adapter that a job of a resolved method will publish; None where it will be whole."""
+    if not isinstance(method, AdapterMethod) or method.merge:
+        return None
+    assert method.rank is not None, "a resolved method has a rank"
+    assert method.alpha is not None
+    return AdapterFacts(
+        rank=method.rank,
+        alpha=method.alpha,
+        target_modules=method.target_modules or (),
+        modules_to_save=method.modules_to_save,
+        use_dora=bool(method.use_dora),
+        use_rslora=bool(method.use_rslora),
     )
 
 

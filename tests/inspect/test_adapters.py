@@ -13,12 +13,14 @@ from orchestrator.inspect.adapters import (
     AdapterFacts,
     adapter_problems,
     default_targets,
+    promised_adapter,
     read_adapter,
     saved_whole,
     targeted,
 )
 from orchestrator.inspect.modules import TensorGroup, grouped
 from orchestrator.inspect.safetensors import Tensor
+from orchestrator.specs import FullMethod, LoraMethod
 from tests.inspect.test_model import spec
 
 LLAMA = (
@@ -130,6 +132,14 @@ def test_the_same_kind_may_be_written_out() -> None:
     same = {"rank": 8, "alpha": 16.0, "target_modules": ["q_proj", "k_proj"], "use_dora": False}
     assert problems(HELD, **same, modules_to_save=["score"]) == []
     assert problems(HELD) == []
+
+
+def test_what_a_job_that_still_runs_will_publish() -> None:
+    fields: dict[str, Any] = {"rank": 8, "alpha": 16.0, "target_modules": ("k_proj", "q_proj")}
+    method = LoraMethod(type="lora", **fields, modules_to_save=("score",))
+    assert promised_adapter(method) == HELD
+    assert promised_adapter(LoraMethod(type="lora", **fields, merge=True)) is None
+    assert promised_adapter(FullMethod(type="full")) is None
 
 
 def write_config(folder: Path, **changes: Any) -> Path:
