@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune
-from orchestrator.specs.method import AdapterMethod, QloraMethod
+from orchestrator.specs.method import AdapterMethod, FreezeMethod, QloraMethod
 from orchestrator.specs.task import CustomTask
 
 
@@ -70,8 +70,24 @@ def _quantized(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _layer_decay(spec: FineTune) -> Iterator[Problem]:
+    """Rates by layer need layers that learn."""
+    method = spec.spec.method
+    if spec.spec.training.layer_decay is None:
+        return
+    if isinstance(method, AdapterMethod):
+        message = f"the matrices of {method.type} all learn at training.learning_rate"
+    elif isinstance(method, FreezeMethod) and method.all_layers:
+        message = "no layer learns, the head does alone (method.all_layers)"
+    else:
+        return
+    hint = "remove it, or write method.type: full"
+    yield Problem(message, path="training.layer_decay", hint=hint)
+
+
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
     (("method.type", "task.type"), _done_by_script),
     (("method.type", "method.target_modules", "method.modules_to_save"), _modules),
     (("method.type", "engine", "resources.gpus_per_worker"), _quantized),
+    (("method", "training.layer_decay"), _layer_decay),
 )

@@ -36,6 +36,7 @@ _EXAMPLES = {
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
     "training.warmup_steps": "100",
+    "training.layer_decay": "0.9",
     "training.early_stopping": "{patience: 3}",
     "data.transform": "rows:cleaned",
     "data.collator": "batches:collate",

@@ -43,6 +43,7 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks.base import Encoded, Task
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
+from orchestrator.worker.training.learning_rates import decayed_groups
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
@@ -117,6 +118,22 @@ class FineTuneTrainer(Trainer):
     ) -> torch.Tensor:
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
         return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        decay = self.run.spec.training.layer_decay
+        if decay is None or self.optimizer is not None:
+            return super().create_optimizer(model)
+        assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
+        kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)
+        groups = decayed_groups(
+            self.net,
+            self.args.learning_rate,
+            decay,
+            self.args.weight_decay,
+            self.get_decay_parameter_names(self.net),
+        )
+        self.optimizer = kind(groups, **named)
+        return self.optimizer
 
     def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
         prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]

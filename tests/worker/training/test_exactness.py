@@ -41,12 +41,15 @@ NUM_ROWS = 52
 TARGETS = ["attention.self.query", "attention.output.dense", "output.dense"]
 LORA = {"type": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "target_modules": TARGETS}
 DORA = {**LORA, "use_dora": True, "use_rslora": True}
-METHODS = {"full": {"type": "full"}, "lora": LORA, "dora": DORA}
+METHODS = {"full": {"type": "full"}, "lora": LORA, "dora": DORA, "by layer": {"type": "full"}}
+# What each part of the two-layer base learns at under a decay of a half, by a piece of its name.
+RATES = {"embeddings": 1e-3 / 8, "layer.0": 1e-3 / 4, "layer.1": 1e-3 / 2}
 
 
 def case(method: str = "full", **engine: Any) -> dict[str, Any]:
     how = {"method": METHODS[method], "engine": engine}
-    return {"training": TRAINING, "num_rows": NUM_ROWS, "plain": method, **how}
+    training = TRAINING | ({"layer_decay": 0.5} if method == "by layer" else {})
+    return {"training": training, "num_rows": NUM_ROWS, "plain": method, **how}
 
 
 CASES = {
@@ -62,6 +65,8 @@ CASES = {
         "lora", zero_stage=3, micro_batch_size=8, gradient_checkpointing=True
     ),
     "lora, ddp": case("lora", strategy="ddp", micro_batch_size=8),
+    "by layer, zero 2": case("by layer", zero_stage=2, micro_batch_size=8),
+    "by layer, ddp": case("by layer", strategy="ddp", micro_batch_size=8),
     "dora, zero 1": case("dora", zero_stage=1, micro_batch_size=8),
     "dora, zero 3": case("dora", zero_stage=3, micro_batch_size=4),
 }
@@ -78,19 +83,25 @@ def plain(
 ) -> dict[str, list[dict[str, float]]]:
     """By method, a loop without Trainer, DeepSpeed or workers."""
     scratch = tmp_path_factory.mktemp("plain")
-    return {name: plain_loop(base, scratch, method) for name, method in METHODS.items()}
+    return {name: plain_loop(base, scratch, name) for name in METHODS}
 
 
-def plain_loop(base: Path, scratch: Path, method: dict[str, Any]) -> list[dict[str, float]]:
+def plain_loop(base: Path, scratch: Path, name: str) -> list[dict[str, float]]:
     """The mean loss of each whole global batch, and the norm of its gradient."""
-    spec = launch(base, scratch, method=method).spec.spec
+    spec = launch(base, scratch, method=METHODS[name]).spec.spec
     task, tokenizer = task_for(spec.task), load_tokenizer(base)
     encoded = task.encode(pa.table(rows(NUM_ROWS)), tokenizer, 16)
     start = Start(base, Origin(str(base), None, ""))
     model = apply_method(spec.method, load_model(task, base, tokenizer, seed=3), start, seed=3)
     model.train()
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learning, lr=1e-3, weight_decay=0.0)
+    rates = RATES if name == "by layer" else {}
+    groups = [
+        {"params": [parameter], "lr": rate_of(path, rates)}
+        for path, parameter in model.named_parameters()
+        if parameter.requires_grad
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.0)
     plan = BatchPlan("toy", 3, NUM_ROWS, 16, 16, 1)
     found = []
     for step in range(6):
@@ -104,6 +115,10 @@ def plain_loop(base: Path, scratch: Path, method: dict[str, Any]) -> list[dict[s
         optimizer.zero_grad()
         found.append({"loss": loss.item(), "grad_norm": norm.item()})
     return found
+
+
+def rate_of(path: str, rates: dict[str, float]) -> float:
+    return next((rate for piece, rate in rates.items() if piece in path), 1e-3)
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 worker", "2 workers"])
