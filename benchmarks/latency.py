@@ -49,6 +49,7 @@ from orchestrator.worker.training.reporting import Reporter
 SPEC = Path(__file__).parent.parent / "jobs" / "quickstart.yaml"
 SHORT = ("training.max_steps=2", "training.epochs=null", "evaluation.bootstrap_samples=0")
 BACKEND_SECONDS = 5.0  # of an Attempt that is not there; a tenth of it until it runs
+LONG_SECONDS = 900.0  # of one that is followed
 REAL_SECONDS = 600.0
 TICKS = 40
 TICK_SECONDS = 0.37  # with no beat in common with whoever polls
@@ -57,9 +58,9 @@ TICK_SECONDS = 0.37  # with no beat in common with whoever polls
 # The server, a process of its own
 
 
-def serve(folder: Path, kind: str) -> None:
+def serve(folder: Path, kind: str, seconds: float) -> None:
     """Serves until it is told to stop; says on stdout where, and what its backend was asked."""
-    settings = _settings(folder, kind)
+    settings = _settings(folder, kind, seconds)
     backends = build_backends(settings)
     for backend in backends.values():
         _time(backend)
@@ -73,8 +74,8 @@ def serve(folder: Path, kind: str) -> None:
             backend.close()
 
 
-def _settings(folder: Path, kind: str) -> Settings:
-    table = {"kind": kind} | ({"seconds": BACKEND_SECONDS} if kind == "fake" else {})
+def _settings(folder: Path, kind: str, seconds: float) -> Settings:
+    table = {"kind": kind} | ({"seconds": seconds} if kind == "fake" else {})
     flags = {
         "store": str(folder / "store"),
         "state_dir": str(folder / "state"),
@@ -92,16 +93,15 @@ def _time(backend: Any) -> None:
     def timed(request: LaunchRequest) -> AttemptHandle:
         began = time.time()
         handle: AttemptHandle = launch(request)
-        said = {"began": began, "ended": time.time(), "path": request.launch_path}
         token = request.environment[REPORT_TOKEN_VARIABLE]
-        watcher = threading.Thread(target=until_it_runs, args=(handle, said, token), daemon=True)
-        watcher.start()
+        _say(job=handle.job, began=began, path=request.launch_path, token=token)
+        threading.Thread(target=until_it_runs, args=(handle,), daemon=True).start()
         return handle
 
-    def until_it_runs(handle: AttemptHandle, said: dict[str, Any], token: str) -> None:
+    def until_it_runs(handle: AttemptHandle) -> None:
         while backend.observe(handle).status in (AttemptStatus.PENDING, AttemptStatus.UNKNOWN):
             time.sleep(0.01)
-        _say(job=handle.job, running=time.time(), token=token, **said)
+        _say(job=handle.job, running=time.time())
 
     backend.launch = timed
 
@@ -135,13 +135,18 @@ class Server:
     url: str
     launches: dict[str, dict[str, Any]] = field(default_factory=dict)  # by job
 
-    def launched(self, job: str) -> dict[str, Any]:
-        return _until(lambda: self.launches.get(job))
+    def told(self, job: str, what: str) -> dict[str, Any]:
+        """What its backend said of a job, when it has said this."""
+        _until(lambda: what in self.launches.get(job, {}), REAL_SECONDS)
+        return self.launches[job]
 
 
 @contextmanager
-def server_of(folder: Path, kind: str) -> Iterator[Server]:
+def server_of(
+    folder: Path, kind: str = "fake", seconds: float = BACKEND_SECONDS
+) -> Iterator[Server]:
     command = [sys.executable, "-m", "benchmarks.latency", "--serve", str(folder), "--kind", kind]
+    command += ["--seconds", str(seconds)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     server = Server(process, json.loads(process.stdout.readline())["url"])
@@ -149,7 +154,7 @@ def server_of(folder: Path, kind: str) -> Iterator[Server]:
     def listen(lines: IO[str]) -> None:
         for line in lines:
             said = json.loads(line)
-            server.launches[said["job"]] = said
+            server.launches.setdefault(said["job"], {}).update(said)
 
     threading.Thread(target=listen, args=(process.stdout,), daemon=True).start()
     try:
@@ -191,7 +196,7 @@ def start(server: Server, client: Client, number: int) -> tuple[Start, JobHandle
     typed, job = submit(server, number)
     handle = client.job(job)
     _until(lambda: handle.refresh().state is JobState.RUNNING, REAL_SECONDS)
-    said = server.launched(job)
+    said = server.told(job, "running")
     times = {event.state: event for event in reversed(handle.events()) if _is_move(event)}
     created, starting = handle.job.created_at, times[JobState.STARTING].time
     found = Start(
@@ -209,7 +214,7 @@ def _is_move(event: Event) -> bool:
 
 
 def starts(folder: Path, jobs: int) -> list[Start]:
-    with server_of(folder, "fake") as server, Client(server.url) as client:
+    with server_of(folder) as server, Client(server.url) as client:
         submit(server, 0)  # whatever is loaded at first use
         found = []
         for number in range(1, jobs + 1):
@@ -232,11 +237,9 @@ def real_start(folder: Path) -> Start:
 def reactions(folder: Path, jobs: int) -> dict[str, list[float]]:
     """What the commands that follow take to tell, and what a request takes that tells nothing."""
     with ExitStack() as stack:
-        server = stack.enter_context(server_of(folder, "fake"))
-        client = stack.enter_context(Client(server.url))
+        server = stack.enter_context(server_of(folder, seconds=LONG_SECONDS))
         _, job = submit(server, 0)
-        said = server.launched(job)
-        _until(lambda: client.job(job).state is JobState.RUNNING)
+        said = server.told(job, "began")
         lines = stack.enter_context(_following(server, "logs", job, "-f", "--rank", "0"))
         events = stack.enter_context(_following(server, "events", "-f", "--tail", "0", "--json"))
         screen = stack.enter_context(_screen(server, "top"))
@@ -399,10 +402,11 @@ def main() -> None:
     parser.add_argument("--real", action="store_true", help="also on this machine's Ray")
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--kind", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--rank", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve is not None:
-        serve(options.serve, options.kind)
+        serve(options.serve, options.kind, options.seconds)
         return
     if options.rank is not None:
         rank(options.rank)

@@ -156,7 +156,10 @@ class Settings(BaseModel):
     @field_validator("database")
     @classmethod
     def _without_password(cls, value: str | None) -> str | None:
-        if value is not None and urlsplit(value).password is not None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.password is not None or "password" in parts.query.lower():
             raise ValueError("it holds a password; set PGPASSWORD or a password file instead")
         return value
 

@@ -60,6 +60,9 @@ def pack_folder(folder: Path) -> Code:
     Raises:
         InvalidInput: It is no folder, holds nothing or too much, or a link in it leads out.
     """
+    if not folder.is_dir():
+        hint = "name the folder of your code; relative paths start at the spec's folder"
+        raise InvalidInput([_wrong(f"there is no folder {folder}", hint)])
     files: dict[str, bytes] = {}
     problems: list[Problem] = []
     size = 0

@@ -34,7 +34,7 @@ class Report(Record):
 
     job: str
     attempt: int
-    rank: int
+    rank: int = Field(ge=0)
     sequence: int
     time: float = Field(description="Seconds since the epoch on the worker's clock.")
     phase: Phase

@@ -61,6 +61,8 @@ def filtered_output(runtime: RuntimeSpec) -> Iterator[None]:
     finally:
         _flush()
         _direct(before)
+        for descriptor in before:
+            os.close(descriptor)
         _file = None
         _await(filtering)
 

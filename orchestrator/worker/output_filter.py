@@ -52,7 +52,8 @@ class Hiding:
         text = self._held + data
         until = len(text) - self._begun(text)
         shown, place = [], 0
-        for found in self._any.finditer(text):
+        is_there = any(part in text for part in self._parts)  # far faster than the search below
+        for found in self._any.finditer(text) if is_there else ():
             if found.start() >= until:
                 break
             shown += [text[place : found.start()], HIDDEN]
@@ -68,12 +69,15 @@ class Hiding:
 
     def _begun(self, text: bytes) -> int:
         """How much of the end may be the beginning of a part."""
-        most = min(len(self._parts[0]) - 1, len(text))
-        for length in range(most, 0, -1):
-            end = text[-length:]
-            if any(part.startswith(end) for part in self._parts):
-                return length
-        return 0
+        longest = 0
+        for part in self._parts:
+            place = text.find(part[:1], max(len(text) - len(part) + 1, 0))
+            while place >= 0:
+                if part.startswith(text[place:]):
+                    longest = max(longest, len(text) - place)
+                    break
+                place = text.find(part[:1], place + 1)
+        return longest
 
 
 class Limit:

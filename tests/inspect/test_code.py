@@ -7,9 +7,11 @@ import io
 import os
 import tarfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.errors import InvalidInput
 from orchestrator.inspect import code as subject
@@ -138,7 +140,7 @@ def nothing(folder: Path) -> None:
         (odd_name, "a name that is no plain text"),
         (long_name, "is too long"),
         (nothing, "holds no files"),
-        (lambda folder: None, "holds no files"),
+        (lambda folder: None, "there is no folder"),
     ],
 )
 def test_folders_that_are_refused(
@@ -212,3 +214,23 @@ def test_a_size_that_lies_is_refused() -> None:
 
     with pytest.raises(InvalidInput, match="no archive of plain files"):
         read_archive(bytes(data), "code.tar")
+
+
+@given(place=st.integers(0, 3 * 512 - 1), bytes_there=st.binary(min_size=1, max_size=40))
+def test_whatever_an_archive_says_its_files_are_below_it(place: int, bytes_there: bytes) -> None:
+    """Damage anywhere: it is refused, or holds plain names, and never anything else."""
+    whole = archive(("pkg/train.py", b"print(1)\n"), ("b.py", b"2"))
+    data = whole[:place] + bytes_there + whole[place + len(bytes_there) :]
+    header = data[:148] + b" " * 8 + data[156:512]
+    data = data[:148] + b"%06o\0 " % sum(header) + data[156:]  # so that more than the sum is read
+
+    try:
+        code = read_archive(data, "code.tar")
+    except InvalidInput:
+        return
+
+    for path in code.files:
+        parts = PurePosixPath(path).parts
+        assert not PurePosixPath(path).is_absolute()
+        assert ".." not in parts
+        assert path == "/".join(parts)

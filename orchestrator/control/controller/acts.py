@@ -175,8 +175,9 @@ def conclude_attempt(
     # 4. Whose fault it was.
     backend = place.backends.get(attempt.backend)
     lost = _lost_nodes(backend, attempt) if outcome.reason in _OF_NODES else ()
-    if lost:
-        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST})
+    if lost and outcome.reason is not Reason.NODE_LOST:
+        told = f"the cluster lost the node {', '.join(lost)}; {outcome.message}"
+        outcome = outcome.model_copy(update={"reason": Reason.NODE_LOST, "message": told})
     return Concluded(outcome, rung, lost, is_gone=seen.status is not AttemptStatus.UNKNOWN)
 
 

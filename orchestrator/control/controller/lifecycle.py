@@ -26,6 +26,8 @@ from orchestrator.records import (
 LIVE = frozenset({JobState.STARTING, JobState.RUNNING, JobState.STOPPING})
 """States that hold an Attempt, and with it their part of the quota."""
 
+LOOKS_SHARE = 0.1  # of the time since the launch passes between looks at what comes up
+
 
 def decide(view: View, now: float, policy: Policy) -> Decision:
     """The next step of a job that is not at an end."""
@@ -237,6 +239,10 @@ def _look(view: View, now: float, policy: Policy) -> list[Act]:
     assert attempt is not None
     reports = attempt.reported_at is not None and now < attempt.reported_at + 5.0
     pause = policy.look_seconds * (3 if reports and view.job.state is JobState.RUNNING else 1)
+    if view.job.state is JobState.STARTING and attempt.launched_at is not None:
+        # It may be up any moment; what takes long to come up is looked at as rarely as others.
+        age = now - attempt.launched_at
+        pause = min(pause, max(policy.first_look_seconds, LOOKS_SHARE * age))
     return [Act.LOOK] if looked_at is None or now >= looked_at + pause else []
 
 

@@ -111,6 +111,7 @@ class Controller:
         self._renew_at = 0.0
         self._machines = Machines(nodes if nodes is not None else {})
         self._schedule_at = float("-inf")
+        self._waiting: frozenset[str] = frozenset()  # jobs, when they were scheduled last
         self._defective: set[tuple[str, int]] = set()  # jobs at versions that were complained of
         self._begin_anew()
 
@@ -176,8 +177,10 @@ class Controller:
         self._abandoned.sweep(self.means.place, self.means.effects, self._term, now)
         # 5. Who starts, and who gives way.
         self._machines.ask(self.means.place.backends, self.means.effects, now)
-        if moved or learned or now >= self._schedule_at:
-            self._schedule_at = now + SCHEDULE_SECONDS
+        waiting = frozenset(id for id, (job, _) in live.items() if job.state is JobState.QUEUED)
+        is_news = moved or learned or waiting != self._waiting  # whoever comes is not kept waiting
+        if is_news or now >= self._schedule_at:
+            self._schedule_at, self._waiting = now + SCHEDULE_SECONDS, waiting
             moved |= self._schedule(live, blocked, now)
         # 6. What has outlived its time.
         self._delete_expired(live, now)

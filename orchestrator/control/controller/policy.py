@@ -56,6 +56,7 @@ class Policy:
     save_seconds: float = 600.0  # for a stopping gang to save
     stop_again_seconds: float = 30.0  # a stop that was not obeyed is repeated
     look_seconds: float = 1.0
+    first_look_seconds: float = 0.15  # between looks at what was launched just now
     unreachable_seconds: float = 1800.0  # a backend away and no Reports for so long: lost
     rules: Mapping[Reason, Rule] = field(default_factory=lambda: RULES)
 

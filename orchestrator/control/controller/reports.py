@@ -7,11 +7,14 @@ process on the database may take a Report in; listeners are those of this proces
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable
 
 from orchestrator.control.controller.logs import LiveLogs
 from orchestrator.control.store import Attempts
 from orchestrator.records import Directive, Report
+
+logger = logging.getLogger(__name__)
 
 Listener = Callable[[Report], None]
 """Called on the thread that delivers; must not block."""
@@ -50,10 +53,19 @@ class ReportDesk:
         directive = self._attempts.report(_digest(token), report, self._clock())
         if directive is not None:
             if self._logs is not None:
-                self._logs.take(report)
+                self._keep_log(report)
             for listener in self._listeners:
                 listener(report)
         return directive
+
+
+    def _keep_log(self, report: Report) -> None:
+        """A full disk is no reason to leave a worker without its answer: the store has it too."""
+        assert self._logs is not None
+        try:
+            self._logs.take(report)
+        except OSError as error:
+            logger.warning("output of %s is not kept here: %s", report.job, error)
 
 
 def _digest(token: str) -> str:

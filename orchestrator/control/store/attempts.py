@@ -5,7 +5,7 @@ The two write different columns of a row, so neither undoes what the other has j
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 
 from sqlalchemy import Connection, Executable, bindparam, delete, func, insert, select, update
@@ -40,6 +40,17 @@ class Attempts:
         rows = self._database.read(lambda connection: connection.execute(query).all())
         return [ATTEMPTS.record(row) for row in rows]
 
+    def newest(self, jobs: Collection[str]) -> dict[str, Attempt]:
+        """job -> its newest attempt, of those that have one; one question for a page of them."""
+        query = (
+            select(*ATTEMPTS.columns)
+            .where(attempts.c.job.in_(jobs))
+            .order_by(attempts.c.job, attempts.c.number)
+        )
+        rows = self._database.read(lambda connection: connection.execute(query).all())
+        last = {row.job: row for row in rows}
+        return {job: ATTEMPTS.record(row) for job, row in last.items()}
+
     def points(self, job: str, attempt: int) -> Sequence[Point]:
         """Its live curves by step, thinned; the whole history is in the object store."""
         query = (
@@ -66,7 +77,7 @@ class Attempts:
         """Takes a Report in, once, and answers it.
 
         A repeated or overtaken one is only answered. None: the token is unknown or another
-        attempt's, or the attempt has ended.
+        attempt's or of no rank of the gang, or the attempt has ended.
         """
 
         def work(connection: Connection) -> Directive | None:
@@ -76,6 +87,8 @@ class Attempts:
                 return None
             if (attempt.job, attempt.number) != (report.job, report.attempt):
                 return None
+            if attempt.placement and report.rank >= sum(p.workers for p in attempt.placement):
+                return None  # the gang has no such rank
             heard = hear(attempt, Intake.model_validate(row.intake), report, now)
             if heard is not None:
                 this = {"of_job": attempt.job, "of_number": attempt.number}

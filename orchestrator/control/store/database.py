@@ -96,8 +96,9 @@ class Database:
 
     @property
     def where(self) -> str:
-        """Its address, without the password."""
-        return self._engine.url.set(drivername=self._engine.dialect.name).render_as_string()
+        """Its address, without the password and whatever else is said to the driver."""
+        shown = self._engine.url.set(drivername=self._engine.dialect.name, query={})
+        return shown.render_as_string()
 
     def now(self) -> float:
         """The database's time: what leases are measured by, the same for every process."""

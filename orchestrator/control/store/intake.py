@@ -16,6 +16,9 @@ from pydantic_core import to_json
 
 from orchestrator.records import Attempt, Record, Report
 
+MAX_METRICS = 500
+"""Names that an attempt's newest metrics keep: a script may make up new ones with every step."""
+
 MAX_POINTS = 2000
 """Points of one series of an attempt."""
 
@@ -98,12 +101,21 @@ def _progress(attempt: Attempt, report: Report, now: float) -> dict[str, Any]:
         "phase": phase,
         "step": step,
         "max_steps": attempt.max_steps if report.max_steps is None else report.max_steps,
-        "metrics": {**attempt.metrics, **report.metrics},
+        "metrics": _merged(attempt.metrics, report.metrics),
         "progressed_at": now if has_moved else attempt.progressed_at,
     }
     if report.checkpoint_step not in (None, attempt.checkpoint_step):
         updates |= {"checkpoint_step": report.checkpoint_step, "checkpoint_at": now}
     return updates
+
+
+def _merged(known: Mapping[str, float], said: Mapping[str, float]) -> dict[str, float]:
+    """Both, the newest values first to stay where they are too many."""
+    merged = {**known, **said}
+    if len(merged) <= MAX_METRICS:
+        return merged
+    newest = [*said, *(name for name in known if name not in said)][:MAX_METRICS]
+    return {name: merged[name] for name in newest}
 
 
 def _points(known: Mapping[str, Series], step: int, metrics: Mapping[str, float]) -> list[NewPoint]:

@@ -39,6 +39,12 @@ class Leases:
             holder: Differs between processes. The same one gets it again, with a new token.
         """
         now = self._database.time
+        # A standby asks several times a second: as long as another one has it, it writes nothing.
+        others = select(leases.c.token).where(
+            leases.c.name == name, leases.c.holder != holder, leases.c.expires_at > now
+        )
+        if self._database.read(lambda connection: connection.scalar(others)) is not None:
+            return None
         claim = self._database.insert(leases).values(
             name=name, holder=holder, token=1, expires_at=now + ttl_seconds
         )

@@ -5,6 +5,8 @@ Built by `server`, served by `serving`.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from typing import Any
 
 from fastapi import Depends, FastAPI
@@ -18,7 +20,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from orchestrator import __version__
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import DatabaseUnavailable, OrchestratorError
+from orchestrator.interfaces.api.dependencies import SLOW_AT_ONCE
 from orchestrator.interfaces.api.guard import OPEN_PATHS, Guard
 from orchestrator.interfaces.api.problems import answer
 from orchestrator.interfaces.api.reports import REPORTS_PATH, Desk, reports_router
@@ -27,6 +30,8 @@ from orchestrator.interfaces.api.service import Service
 from orchestrator.interfaces.wire import API, METRICS_PATH, PROBLEM_TYPE, ProblemDocument
 from orchestrator.records import Report
 from orchestrator.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["REPORTS_PATH", "create_app", "create_reports_app"]
 
@@ -58,6 +63,7 @@ def create_app(service: Service) -> FastAPI:
         generate_unique_id_function=_operation_id,
     )
     app.state.service = service
+    app.state.slow = asyncio.Semaphore(SLOW_AT_ONCE)
     _tell_errors(app)
     _probes(app, service)
     app.include_router(reports_router(service.desk), responses=_PROBLEMS)
@@ -112,6 +118,8 @@ def _open_paths(settings: Settings) -> frozenset[str]:
 
 def _tell_errors(app: FastAPI) -> None:
     def tell(request: Request, error: Exception) -> Response:
+        if isinstance(error, DatabaseUnavailable):
+            logger.warning("%s", error.message)  # which the client is not told
         return answer(error)
 
     for kind in (OrchestratorError, RequestValidationError, HTTPException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -13,7 +14,10 @@ from orchestrator.records import Principal
 
 MAX_PAGE = 500
 
-__all__ = ["IDEMPOTENCY_KEY", "PageAsked", "ServiceHere", "Who"]
+SLOW_AT_ONCE = 8
+"""Requests that read data or an object store: others wait their turn, without holding a thread."""
+
+__all__ = ["IDEMPOTENCY_KEY", "SLOW_AT_ONCE", "InTurn", "PageAsked", "ServiceHere", "Who"]
 
 
 def _service(request: Request) -> Service:
@@ -36,6 +40,13 @@ def _page(
     return Page(limit=limit, cursor=cursor)
 
 
+async def _turn(request: Request) -> AsyncIterator[None]:
+    """Threads are left for what is quick: Reports, looks at rows, health."""
+    async with request.app.state.slow:
+        yield
+
+
+InTurn = Depends(_turn)
 ServiceHere = Annotated[Service, Depends(_service)]
 Who = Annotated[Principal, Depends(_principal)]
 PageAsked = Annotated[Page, Depends(_page)]

@@ -71,6 +71,9 @@ def _document(error: Exception) -> tuple[ProblemDocument, dict[str, str]]:
 
 
 def _of_ours(error: OrchestratorError) -> ProblemDocument:
+    if isinstance(error, errors.DatabaseUnavailable):
+        # Where it lies is the operator's to know: the server's log has it.
+        error = errors.DatabaseUnavailable("the server's database is away", hint="try again")
     status, title = next((s, t) for kind, s, t in _STATUS if isinstance(error, kind))
     details: tuple[ProblemDetail, ...] = ()
     if isinstance(error, InvalidInput | errors.PlanRefused):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +63,8 @@ class Service:
     wake: Callable[[], None]  # somebody changed a job: the controller need not wait
     clock: Callable[[], float] = time.time
     stream_seconds: float = STREAM_SECONDS
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set while the server stops: streams end, and their followers ask its successor."""
 
     @classmethod
     def of(  # noqa: PLR0913 (each part is another's to make)

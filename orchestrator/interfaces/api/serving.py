@@ -51,6 +51,12 @@ class ApiServer:
             limit_concurrency=allow_files() // 2,  # more are answered with 503
             timeout_graceful_shutdown=1,
         )
+        # Of an application with streams: they would hold the server, which would break them off.
+        self._closing: threading.Event | None = getattr(
+            getattr(app.state, "service", None), "closing", None
+        )
+        if self._closing is not None:
+            self._closing.clear()
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._serve, name="api", daemon=True)
 
@@ -64,6 +70,8 @@ class ApiServer:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if self._closing is not None:
+            self._closing.set()
         self._server.should_exit = True
         self._thread.join(STOP_SECONDS)
         self._socket.close()

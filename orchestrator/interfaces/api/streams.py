@@ -78,7 +78,7 @@ async def _told(
         for said in seen.messages:
             yield said
         place, now = seen.place, service.clock()
-        if seen.is_over or now >= until:
+        if seen.is_over or now >= until or service.closing.is_set():
             return
         if seen.messages:
             heard_at = now

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.interfaces.cli.connecting import client_for, job_argument, url_option
+from orchestrator.interfaces.cli.failures import INTERRUPTED
 from orchestrator.interfaces.cli.output import json_option, print_json, say, style
 
 if TYPE_CHECKING:
@@ -106,8 +107,9 @@ def delete(job: str, yes: bool, url: str | None, as_json: bool) -> int:
     """
     with client_for(url) as client:
         handle = client.job(job)
-        if not yes:
-            _confirm(handle.job)
+        if not yes and not _confirmed(handle.job):
+            say("Nothing was deleted.")
+            return INTERRUPTED
         left = handle.delete()
     if as_json:
         print_json({"id": handle.id, "message": left})
@@ -118,11 +120,15 @@ def delete(job: str, yes: bool, url: str | None, as_json: bool) -> int:
     return int(bool(left))
 
 
-def _confirm(job: JobView) -> None:
-    if not sys.stdin.isatty():
+def _confirmed(job: JobView) -> bool:
+    if not _is_answered():
         raise click.UsageError("stdin is no terminal to ask on: give --yes")
     question = f"Delete {job.id} ({job.name}, {job.state}) with its checkpoints and logs?"
-    click.confirm(question, abort=True, err=True)
+    return click.confirm(question, err=True)
+
+
+def _is_answered() -> bool:
+    return sys.stdin.isatty()
 
 
 def _change(

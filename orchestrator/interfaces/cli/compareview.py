@@ -99,7 +99,7 @@ def _curves_table(found: Comparison) -> Table:
 def spark(curve: Curve, *all_of_them: Curve) -> str:
     """A curve in little blocks, on the axes of all of them; empty where it has no values."""
     points = [point for one in all_of_them for point in one if math.isfinite(point[1])]
-    if not points or not curve:
+    if not points:
         return ""
     last = max(step for step, _ in points)
     low, high = (limit(value for _, value in points) for limit in (min, max))
@@ -107,14 +107,16 @@ def spark(curve: Curve, *all_of_them: Curve) -> str:
     for step, value in curve:
         if math.isfinite(value):
             columns[min(SPARK_COLUMNS - 1, step * SPARK_COLUMNS // (last + 1))].append(value)
-    return "".join(_block(column, low, high) for column in columns).rstrip()
+    while columns and not columns[-1]:
+        columns.pop()
+    drawn = " "
+    for column in columns:  # where nothing was measured it is as it was
+        drawn += _block(sum(column) / len(column), low, high) if column else drawn[-1]
+    return drawn[1:]
 
 
-def _block(values: Sequence[float], low: float, high: float) -> str:
-    if not values:
-        return " "
-    mean = sum(values) / len(values)
-    share = (mean - low) / (high - low) if high > low else 0.0
+def _block(value: float, low: float, high: float) -> str:
+    share = (value - low) / (high - low) if high > low else 0.0
     return BLOCKS[min(len(BLOCKS) - 1, int(share * len(BLOCKS)))]
 
 

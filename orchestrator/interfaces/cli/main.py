@@ -177,7 +177,8 @@ COMMANDS: dict[str, LazyCommand] = dict(
 def cli() -> None:
     """Fine-tune language models from a declarative spec.
 
-    A first run: `orchestrator init`, then `plan`, `run` and `predict`.
+    A first run: `orchestrator init`, then `plan`, `run` and `predict`. On a server: `login`, then
+    `submit`, `jobs` and `show`.
 
     Exit codes: 0 done, 1 the job failed, 2 bad input or a plan that does not fit,
     130 interrupted. `--json` prints one JSON document on stdout.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.interfaces.cli.failures import INTERRUPTED
 from orchestrator.interfaces.cli.output import json_line, json_option, say
 
 if TYPE_CHECKING:
     from orchestrator.server import Ready
 
-INTERRUPTED = 130
 FIRST_TOKEN = "orchestrator token create --offline --name NAME --team TEAM --role admin"
 
 

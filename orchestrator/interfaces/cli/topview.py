@@ -183,7 +183,7 @@ class Section:
         for row in shown:
             table.add_row(*row)
         left = len(self.rows) - len(shown) + self.hidden
-        if left:
+        if left and lines > 0:
             table.add_row(*[""] * self._widest, Text(f"… {left} more", style="dim"))
         return table
 

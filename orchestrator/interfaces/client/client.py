@@ -117,7 +117,7 @@ class Client:
             sets: Overrides, `path=value`.
             new: Train again what is trained or queued already.
             idempotency_key: The same one gives the same job; absent: one for this call.
-            on_upload: Told name and size of each file that is sent.
+            on_upload: Told path and size of each file that is sent.
 
         Raises:
             InvalidInput: With everything that is wrong, in terms of the spec's file.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import UserError
+from orchestrator.interfaces.client import notebook
 from orchestrator.interfaces.client.connection import Connection
 from orchestrator.interfaces.client.output import Output
 from orchestrator.interfaces.client.watching import Follower, Listener, Update
@@ -30,13 +30,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 STACKS_SECONDS = 20.0  # ranks report every few seconds
-_COLOURS = {
-    JobState.RUNNING: "#1a7f37",
-    JobState.SUCCEEDED: "#1a7f37",
-    JobState.FAILED: "#cf222e",
-    JobState.CANCELLED: "#6e7781",
-    JobState.SUSPENDED: "#9a6700",
-}
 
 
 class JobHandle:
@@ -195,7 +188,7 @@ class JobHandle:
         return f"<{self.id} {self.job.name} {self.state}>"
 
     def _repr_html_(self) -> str:
-        return job_html(self.job)
+        return notebook.job_html(self.job, described(self.job))
 
     def __rich__(self) -> RenderableType:
         from rich.table import Table
@@ -222,12 +215,12 @@ class Watch(Iterator[Update]):
         self.handle.job = _updated(self.handle.job, update)
         return update
 
-    def _ipython_display_(self) -> None:
-        from IPython.display import HTML, display
+    def __repr__(self) -> str:
+        return f"<what happens to {self.handle!r}; iterate over it>"
 
-        shown = display(HTML(self.handle._repr_html_()), display_id=True)
-        for _ in self:
-            shown.update(HTML(self.handle._repr_html_()))
+    def _ipython_display_(self) -> None:
+        """In a notebook its cell follows the job."""
+        notebook.show(self)
 
 
 def described(job: JobView) -> Iterator[tuple[str, str]]:
@@ -254,22 +247,6 @@ def progress_text(progress: Progress) -> str:
     if (loss := progress.metrics.get("loss")) is not None:
         parts.append(f"loss {loss:.4f}")
     return ", ".join(parts)
-
-
-def job_html(job: JobView) -> str:
-    """A job for a notebook: a table and, while it trains, a bar."""
-    rows = "".join(
-        f"<tr><th style='text-align:left'>{html.escape(label)}</th>"
-        f"<td style='text-align:left'>{html.escape(value)}</td></tr>"
-        for label, value in described(job)
-    )
-    colour = _COLOURS.get(job.state, "#57606a")
-    bar = ""
-    progress = job.progress
-    if progress is not None and progress.step is not None and progress.max_steps:
-        bar = f"<progress value='{progress.step}' max='{progress.max_steps}'></progress>"
-    style = f"border-left:4px solid {colour};padding-left:8px"
-    return f"<div style='{style}'><table>{rows}</table>{bar}</div>"
 
 
 def _updated(job: JobView, update: Update) -> JobView:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InvalidInput, NotFound, Problem
-from orchestrator.inspect.code import pack_folder
+from orchestrator.inspect.code_checks import read_code
 from orchestrator.inspect.files import DataFile, files_of, paths_of
 from orchestrator.interfaces.client.connection import Connection
 from orchestrator.interfaces.wire import FOLDER_TYPE
@@ -32,7 +32,7 @@ _CODE = "code.tar"
 _STORED = re.compile(rf"\S*/\.uploads/([0-9a-f]{{64}})/({re.escape(_CODE)})?")
 
 Told = Callable[[str, int], None]
-"""Called with the name and the size of a file before it is sent."""
+"""Called before a file is sent: its path here (a name, where it is none) and its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +130,9 @@ def _local(spec: FineTune, place: str, base_dir: Path) -> Local | None:
         return Local(place, _folder(folder, place), _plain(folder.name), body.model.base)
     if place == "runtime.code":
         assert body.runtime.code is not None
-        code = local_path(body.runtime.code, base_dir)
-        if code is None:
+        if local_path(body.runtime.code, base_dir) is None:
             return None
-        packed = code.read_bytes() if code.is_file() else pack_folder(code).archive
+        packed = read_code(body.runtime.code, base_dir=base_dir, fetch=None).archive
         return Local(place, {_CODE: packed}, None, body.runtime.code)
     source = next(source for at, _, _, source in sources(body.data) if at == place)
     assert source.path is not None
@@ -216,7 +215,7 @@ def _hand_over(local: Local, connection: Connection, told: Told, origins: dict[s
 def _put(connection: Connection, sha256: str, name: str, content: Path | bytes, told: Told) -> None:
     if _is_there(connection, sha256, name):
         return
-    told(name, _size(content))
+    told(str(content) if isinstance(content, Path) else name, _size(content))
     headers = {"Content-Type": "application/octet-stream", "Content-Length": str(_size(content))}
 
     def body() -> Any:

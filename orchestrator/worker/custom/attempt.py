@@ -72,6 +72,8 @@ class CustomAttempt:
                 self.store.put_history(self.launch.attempt, session.done.history)
             self.gang.barrier()
         # 3. How it ended: rank 0's word, like all that is published.
+        if self.gang.is_first and given.resume_step is not None:
+            session.done.reported |= self._reported_before()
         outcome = self._outcome(session.done, checkpointer.committed_step, given.resume_step)
         if self.gang.is_first and outcome.state is JobState.SUCCEEDED and session.done.export:
             with self.clock.phase(Phase.PUBLISH):
@@ -98,6 +100,11 @@ class CustomAttempt:
             resume_folder=restored[0] if restored else None,
             resume_step=restored[1].step if restored else None,
         )
+
+    def _reported_before(self) -> set[str]:
+        """Names in the curves of earlier Attempts, whose steps this one did not take again."""
+        earlier = (n for n in self.store.attempts() if n < self.launch.attempt)
+        return {name for number in earlier for row in self.store.history(number) for name in row}
 
     def _outcome(self, done: Done, committed: int | None, resumed_from: int | None) -> Outcome:
         """How it ended as far as this rank knows; rank 0's is the Attempt's."""

@@ -39,6 +39,8 @@ WRITTEN = ("metrics.json", "lineage.json")
 
 MAX_METRICS, MAX_NAME = 200, 100  # of one Report: it has a size
 
+_ROW = frozenset({"step", "epoch", "time"})  # what a row of the history has besides metrics
+
 Metrics = Mapping[str, Mapping[str, float]]
 
 
@@ -162,6 +164,8 @@ class Session:
         if not self._gang.is_first:
             return
         numbers = {self._redaction.text(n): v for n, v in _numbers(metrics or {}).items()}
+        if taken := sorted(numbers.keys() & _ROW):
+            raise UserCodeError(f"a metric cannot be called {taken[0]}", hint="call it otherwise")
         self.done.reported |= numbers.keys()
         row = {"step": int(step), "epoch": epoch, "time": time.time(), **numbers}
         self.done.history.append(row)

@@ -28,7 +28,13 @@ from orchestrator.worker.versions import install_hint
 
 logger = logging.getLogger(__name__)
 
-GROUP_START_TIMEOUT_SECONDS = "600"
+START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+TRAIN_SETTINGS = {
+    START_TIMEOUT: "600",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that nobody here listens to
+}
+"""Of Ray Train's own environment, unless the cluster's operator has set them."""
+
 VERDICT_SECONDS = 45.0  # for Ray to find out that a node is dead: 15 to 30 unless it is tuned
 STORE_RETRY_SECONDS = 60.0
 GO_ON = "run the same command again: it goes on from the newest checkpoint"
@@ -48,7 +54,8 @@ def launch_on_ray(launch_json: str) -> int:
     """
     launch = Launch.model_validate_json(launch_json)
     configure_logging("INFO")
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", GROUP_START_TIMEOUT_SECONDS)
+    for name, value in TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
     ray.init(address="auto", log_to_driver=True, logging_level=logging.WARNING)
     try:
         ids = node_ids(launch, _nodes())
@@ -159,7 +166,7 @@ def _lost_gang(launch: Launch, error: TrainingFailedError) -> Outcome:
 def _not_started(launch: Launch, cause: Exception) -> Outcome:
     logger.error("the gang could not be started: %s", cause)
     if type(cause).__name__ == _NO_ROOM:
-        seconds = os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"]
+        seconds = os.environ[START_TIMEOUT]
         message = f"the cluster had no room for the gang within {seconds} s"
         return _failed(launch, Reason.LAUNCH_FAILED, message)
     died = type(cause).__name__ == _DIED_STARTING

@@ -22,14 +22,18 @@ from tests.control.cluster.network import missing
 from tests.control.cluster.rig import DATA, Rig
 
 WITH_WEIGHTS = (
-    shows.rank_dies,
-    shows.driver_dies,
+    shows.rank_and_driver_die,
     shows.store_dies,
-    shows.partition,
     shows.preemption,
     shows.hang,
 )
-WITHOUT = (shows.looking, shows.queue_in_order, shows.cancel_while_starting, shows.other_version)
+WITHOUT = (
+    shows.cancel_while_running,
+    shows.cancel_while_starting,
+    shows.partition,
+    shows.queue_in_order,
+    shows.other_version,
+)
 
 Show = tuple[str, Callable[[], str]]
 

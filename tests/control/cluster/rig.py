@@ -32,6 +32,7 @@ NODES = ("n0", "n1", "n2")
 SERVER = "srv"
 TEAM = "nlp"
 API_PORT = 8642
+NUM_STEPS, INTERVAL = 36, 4
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "jobs/data/sentiment/camera"
 
@@ -199,17 +200,18 @@ class Rig:
                 }
             },
             "training": {
-                "max_steps": 30,
-                "global_batch_size": 16,
+                "max_steps": NUM_STEPS,
+                "global_batch_size": 8,
                 "learning_rate": 1e-4,
                 "max_length": 48,
                 "precision": "fp32",
                 "seed": 1,
             },
-            "engine": {"zero_stage": 2, "micro_batch_size": 8},
+            "method": {"type": "freeze", "num_layers": 4},  # small checkpoints, quick steps
+            "engine": {"zero_stage": 2, "micro_batch_size": 4},
             "resources": {"workers": 2, "cpus_per_worker": 1},
-            "checkpoint": {"every_steps": 5, "keep": 2},
-            "selection": {"every_steps": 10},
+            "checkpoint": {"every_steps": INTERVAL, "keep": 2},
+            "selection": {"every_steps": 12},
             "evaluation": {"before": False, "bootstrap_samples": 0},
         }
         for section, fields in sections.items():

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from orchestrator import __version__
-from orchestrator.control.backends.base import LaunchRequest, Observation
+from orchestrator.control.backends.base import LaunchRequest, NodeInfo, Observation
 from orchestrator.control.backends.fake import FakeBackend
 from orchestrator.control.controller import acts
 from orchestrator.control.controller.acts import Workplace
-from orchestrator.records import Attempt, Identity, Job, JobDocuments, Launch, Placed
+from orchestrator.records import Attempt, Identity, Job, JobDocuments, Launch, Placed, Reason
 from orchestrator.storage.objectstore import open_store
-from tests.control.builders import JOB, RUN, resolved_spec
+from tests.control.builders import JOB, KILLED, RUN, resolved_spec
 
 PLACEMENT = (
     Placed(backend="fake", node="n1", workers=1),
@@ -35,7 +37,9 @@ def a_job(store: Path) -> Job:
     )
 
 
-def workplace(store: Path, *seen: Observation) -> tuple[Workplace, list[LaunchRequest]]:
+def workplace(
+    store: Path, *seen: Observation, nodes: tuple[NodeInfo, ...] = ()
+) -> tuple[Workplace, list[LaunchRequest]]:
     requests: list[LaunchRequest] = []
 
     def script(request: LaunchRequest) -> Iterator[Observation]:
@@ -47,7 +51,7 @@ def workplace(store: Path, *seen: Observation) -> tuple[Workplace, list[LaunchRe
         job=JOB, written="", spec=resolved_spec(output={"store": str(store)}), identity=identity
     )
     place = Workplace(
-        backends={"fake": FakeBackend(script)},
+        backends={"fake": FakeBackend(script, nodes=nodes)},
         store=open_store,
         documents=lambda job: documents,
         report_url=None,
@@ -68,3 +72,22 @@ def test_a_launch_carries_its_place_and_the_servers_version(tmp_path: Path) -> N
     launch = Launch.model_validate_json(Path(url).read_text())
     assert (launch.placement, launch.version) == (PLACEMENT, __version__)
     assert (launch.cache, launch.scratch, launch.base_path) == (None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("alive", "reason", "told"),
+    [
+        (("n1", "n2"), Reason.WORKER_LOST, "the attempt was killed (exit code 137)"),
+        (("n1",), Reason.NODE_LOST, "the cluster lost the node n2; the attempt was killed"),
+    ],
+)
+def test_a_gang_that_was_killed_with_its_node_is_told_from_one_that_was_not(
+    tmp_path: Path, alive: tuple[str, ...], reason: Reason, told: str
+) -> None:
+    place, _ = workplace(tmp_path, KILLED, nodes=tuple(NodeInfo(name, cpus=1) for name in alive))
+    job = a_job(tmp_path)
+    acts.launch(place, job, ATTEMPT, "secret")
+    concluded = acts.conclude_attempt(place, job, ATTEMPT, acts.look(place, ATTEMPT), None)
+    assert concluded.outcome.reason is reason
+    assert (concluded.outcome.message or "").startswith(told)
+    assert concluded.lost_nodes == tuple({"n1", "n2"} - set(alive))

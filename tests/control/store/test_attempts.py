@@ -57,6 +57,17 @@ def test_a_repeated_or_overtaken_report_is_only_answered(jobs: Jobs, attempts: A
     assert len(attempts.points(job.id, 1)) == 1
 
 
+def test_the_newest_attempts_of_some_jobs(jobs: Jobs, attempts: Attempts) -> None:
+    first, second, third = (started(jobs, n, secret=f"{n}" * 64) for n in (1, 2, 3))
+    again = JobChange(second, {"attempt": 2}, attempt=an_attempt(second.id, 2))
+    assert jobs.apply(again) is not None
+    newest = attempts.newest([first.id, second.id, job_name(9)])
+    assert {job: attempt.number for job, attempt in newest.items()} == {first.id: 1, second.id: 2}
+    assert newest[first.id] == attempts.list(first.id)[-1]
+    assert attempts.newest([]) == {}
+    assert attempts.newest([third.id]).keys() == {third.id}
+
+
 REFUSED = [
     pytest.param("bb" * 32, {}, id="unknown token"),
     pytest.param(SECRET, {"attempt": 2}, id="token of another attempt"),

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from itertools import count
+from pathlib import Path
+from threading import Barrier, Event
 
 import alembic.op
 import pytest
@@ -11,10 +14,11 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
-from orchestrator.control.store import Database, Queues, migrating
+from orchestrator.control.store import Database, JobFilter, Jobs, Page, Queues, migrating
 from orchestrator.control.store.schema import HEAD, metadata
 from orchestrator.errors import SettingsError
-from orchestrator.records import Queue
+from orchestrator.records import JobState, Queue
+from tests.control.store.builders import added, moved
 from tests.control.store.conftest import NEVER
 
 
@@ -71,6 +75,56 @@ def test_a_newer_database_is_refused(empty_address: str) -> None:
 
     with pytest.raises(SettingsError, match=r"a newer version of the orchestrator .*at 9999"):
         Database.open(empty_address)
+
+
+SECOND = """
+revision, down_revision = "0002", "0001"
+
+
+def upgrade():
+    from alembic import op
+    from sqlalchemy import Column, String
+
+    op.add_column("jobs", Column("note", String))
+    op.create_index("jobs_by_note", "jobs", ["note"])
+"""
+
+
+def test_an_old_server_goes_on_while_a_new_one_upgrades(
+    empty_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers are replaced one by one: the new one's migration comes while the old one writes."""
+    old = Database.open(empty_address)
+    upgraded = Event()
+    numbers = count(1)
+
+    def go_on() -> int:
+        while not upgraded.is_set():
+            job = added(Jobs(old), next(numbers))
+            assert Jobs(old).apply(moved(job, JobState.CANCELLED)) is not None
+        return next(numbers) - 1
+
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrating._FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "versions" / "r0002_a_note.py").write_text(SECOND)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(go_on)
+        with monkeypatch.context() as patched:
+            patched.setattr(migrating, "_FOLDER", folder)
+            patched.setattr(migrating, "HEAD", "0002")
+            new = Database.open(empty_address)
+        upgraded.set()
+        total = written.result(60)
+    assert new.read(migrating.revision) == "0002"
+    # Both see the same, and the old one still writes.
+    last = added(Jobs(old), total + 1)
+    assert Jobs(new).get(last.id) == last
+    assert len(Jobs(new).list(JobFilter(), Page(limit=10_000))[0]) == total + 1
+    old.close()
+    # But it does not come back: what it would not know it could damage.
+    with pytest.raises(SettingsError, match="a newer version of the orchestrator"):
+        Database.open(empty_address)
+    new.close()
 
 
 def test_a_migration_that_fails_leaves_nothing(

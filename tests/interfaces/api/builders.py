@@ -28,6 +28,7 @@ from orchestrator.records import (
     Event,
     Job,
     JobState,
+    Outcome,
     Placed,
     Reason,
     Role,
@@ -269,12 +270,15 @@ class Place:
             self.started(job)
         return self.move(job, state, Reason.COMPLETED, finished_at=self.clock(), **updates)
 
-    def end_attempt(self, job: str) -> None:
-        """Its newest attempt is over; the job's state is as it was."""
+    def end_attempt(self, job: str, **said: Any) -> None:
+        """Its newest attempt is over, and has `said` so; the job's state is as it was."""
         seen = self.service.jobs.get(job)
         assert seen is not None
         attempt = self.service.attempts.list(job)[-1]
-        ended = attempt.model_copy(update={"state": AttemptState.ENDED, "ended_at": self.clock()})
+        fields = {"state": JobState.SUCCEEDED, "reason": Reason.COMPLETED, **said}
+        outcome = Outcome(job=job, attempt=attempt.number, **fields)
+        updates = {"state": AttemptState.ENDED, "ended_at": self.clock(), "outcome": outcome}
+        ended = attempt.model_copy(update=updates)
         assert self.service.jobs.apply(JobChange(seen, {}, attempt=ended)) is not None
 
 

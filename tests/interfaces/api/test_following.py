@@ -178,3 +178,43 @@ def test_followers_do_not_keep_others_waiting(place: Place, client: httpx.Client
     stop.set()
     for thread in threads:
         thread.join(20)
+
+
+def test_a_server_that_stops_ends_its_streams(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are not broken off: their followers go on with the next server, and no error is told."""
+    job = place.job()
+    place.started(job.id)
+    place.logs.printed = {None: b"one"}
+    app = create_app(replace(place.service, stream_seconds=60.0))
+    ends: list[str] = []
+    paths = (f"/jobs/{job.id}/events", "/events", "/overview", f"/jobs/{job.id}/logs?follow=true")
+    headers = {"Authorization": f"Bearer {place.token()}", **SSE}
+    connected = threading.Barrier(len(paths) + 1)
+
+    def follow(url: str) -> None:
+        with (
+            httpx.Client(headers=headers, timeout=20, trust_env=False) as client,
+            client.stream("GET", url) as answer,
+        ):
+            pieces = answer.iter_bytes()
+            next(pieces)
+            connected.wait(20)
+            try:
+                assert all(pieces)
+                ends.append("ended")
+            except httpx.HTTPError as error:
+                ends.append(repr(error))
+
+    with ApiServer(app, "127.0.0.1") as server:
+        threads = [
+            threading.Thread(target=follow, args=(f"{server.url}{API}{path}",)) for path in paths
+        ]
+        for thread in threads:
+            thread.start()
+        connected.wait(20)
+    for thread in threads:
+        thread.join(20)
+    assert ends == ["ended"] * len(paths)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import base64
+import hmac
+import json
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -89,6 +93,21 @@ def test_a_token_of_the_issuer_names_a_principal(said: str, expected: Principal)
 PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
+def by_hand(header: dict[str, Any], secret: bytes) -> str:
+    """What no library signs: HMAC with whatever bytes."""
+
+    def part(data: bytes) -> str:
+        return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+    signed = ".".join(part(json.dumps(said).encode()) for said in (header, CLAIMS))
+    return f"{signed}.{part(hmac.digest(secret, signed.encode(), 'sha256'))}"
+
+
+def with_header(**header: Any) -> str:
+    """Signed by another key than the issuer's, which the header offers to use."""
+    return jwt.encode(CLAIMS, OTHER, algorithm="RS256", headers={"kid": "one", **header})
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -111,6 +130,16 @@ PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyI
         pytest.param(
             jwt.encode(CLAIMS, "x" * 32, algorithm="HS256", headers={"kid": "one"}), id="shared key"
         ),
+        pytest.param(by_hand({"alg": "HS256", "kid": "one"}, PEM), id="public key as a secret"),
+        pytest.param(by_hand({"alg": "hs256", "kid": "one"}, PEM), id="in other letters"),
+        pytest.param(by_hand({"alg": "RS256", "kid": "one"}, PEM), id="HMAC called RSA"),
+        pytest.param(by_hand({"alg": "None", "kid": "one"}, b""), id="None"),
+        pytest.param(by_hand({"kid": "one"}, PEM), id="no algorithm"),
+        pytest.param(token().rpartition(".")[0] + ".", id="signature cut off"),
+        pytest.param(with_header(jwk=public(OTHER, "one", "RS256")), id="brings its own key"),
+        pytest.param(with_header(jku="https://evil.example/keys"), id="names its own keys"),
+        pytest.param(token(CURVE, "one", "ES256"), id="another kind of key"),
+        pytest.param(token(exp=True), id="a time that is none"),
         pytest.param("a.b.c", id="no token"),
         pytest.param("", id="nothing"),
         pytest.param("é.é.é", id="no ascii"),
@@ -142,6 +171,43 @@ def test_unknown_keys_do_not_make_us_ask_for_ever() -> None:
     web.keys.append(public(OTHER, "three", "RS256"))  # the issuer has a new one
     web.time = 31.0
     assert tokens.principal(token(OTHER, "three"), NOW).name == "ada"
+
+
+def test_a_key_that_the_issuer_has_taken_back_opens_nothing() -> None:
+    web = Web()
+    tokens = web.tokens()
+    assert tokens.principal(token(), NOW).name == "ada"
+    web.keys = [public(OTHER, "three", "RS256")]
+    web.time = 3700.0  # keys are asked for again after an hour
+    assert tokens.principal(token(OTHER, "three"), NOW).name == "ada"
+    with pytest.raises(Unauthenticated, match="no key"):
+        tokens.principal(token(), NOW)
+
+
+def test_who_has_a_known_key_waits_for_nobody() -> None:
+    """A token with a made-up key asks the issuer, who takes his time."""
+    web, asked, go_on = Web(), threading.Event(), threading.Event()
+
+    def slowly(url: str) -> Mapping[str, Any]:
+        asked.set()
+        assert go_on.wait(20)
+        return web.fetch(url)
+
+    tokens = OidcTokens(replace(ISSUER, jwks_url=JWKS), web.fetch, lambda: web.time)
+    tokens.principal(token(), NOW)
+    web.time = 60.0
+    tokens._fetch = slowly
+    other = threading.Thread(target=lambda: _refused(tokens, token(kid="three")))
+    other.start()
+    assert asked.wait(20)
+    assert tokens.principal(token(), NOW).name == "ada"
+    go_on.set()
+    other.join(20)
+
+
+def _refused(tokens: OidcTokens, said: str) -> None:
+    with pytest.raises(Unauthenticated):
+        tokens.principal(said, NOW)
 
 
 def test_keys_outlive_an_issuer_that_is_away() -> None:

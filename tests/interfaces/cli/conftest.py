@@ -1,13 +1,19 @@
 import json
 import logging
 import os
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
+from orchestrator.interfaces.api.app import create_app
+from orchestrator.interfaces.api.serving import ApiServer
 from orchestrator.interfaces.cli.main import cli
+from orchestrator.interfaces.client import connection
+from orchestrator.records import Role
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry
+from tests.interfaces.api.builders import Place
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +92,34 @@ def publish(work, tmp_path):
         return ModelRegistry(open_store(str(work / "models"))).publish(name, folder, run=run)
 
     return publish
+
+
+@pytest.fixture
+def place(tmp_path):
+    """What a server knows, and short ways to change it."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    place = Place(folder)
+    place.app = create_app(replace(place.service, stream_seconds=60.0))
+    yield place
+    place.close()
+
+
+@pytest.fixture
+def server(place, monkeypatch):
+    """The server itself, which commands ask unless they are told otherwise."""
+    monkeypatch.setattr(connection, "RETRY_DELAYS_SECONDS", ())
+    with ApiServer(place.app, "127.0.0.1") as server:
+        monkeypatch.setenv("ORCHESTRATOR_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def ask(place, server, orchestrator, monkeypatch):
+    """Runs `orchestrator …` against the server, as somebody."""
+
+    def ask(*words, team="vision", role=Role.SUBMITTER, name="ada", **kwargs):
+        monkeypatch.setenv("ORCHESTRATOR_TOKEN", place.token(team, role, name))
+        return orchestrator(*words, **kwargs)
+
+    return ask

@@ -56,7 +56,9 @@ def test_local_files_are_handed_over_and_found_again(
     client: Client, place: Place, spec: Path
 ) -> None:
     sent: list[str] = []
-    job = client.submit(spec, ["training.seed=5"], on_upload=lambda name, size: sent.append(name))
+    job = client.submit(
+        spec, ["training.seed=5"], on_upload=lambda name, size: sent.append(Path(name).name)
+    )
     assert (job.job.name, job.state) == ("cameras", S.QUEUED)
     assert sorted(sent) == [
         "config.json",
@@ -77,7 +79,9 @@ def test_local_files_are_handed_over_and_found_again(
     assert all('="upload://' in text for text in documents.sets[1:])
     # The same files are not sent twice.
     sent.clear()
-    client.submit(spec, ["training.seed=6"], on_upload=lambda name, size: sent.append(name))
+    client.submit(
+        spec, ["training.seed=6"], on_upload=lambda name, size: sent.append(Path(name).name)
+    )
     assert sent == []
 
 
@@ -131,7 +135,7 @@ def test_missing_files_are_told_before_anything_is_sent(client: Client, spec: Pa
     (spec.parent / "test.jsonl").unlink()
     sent: list[str] = []
     with pytest.raises(InvalidInput, match=r"test\.jsonl does not exist"):
-        client.submit(spec, on_upload=lambda name, size: sent.append(name))
+        client.submit(spec, on_upload=lambda name, size: sent.append(Path(name).name))
     assert sent == []
 
 
@@ -182,7 +186,9 @@ def test_code_is_packed_and_sent(client: Client, spec: Path) -> None:
     (code / "metrics.py").write_text("def cost(labels, probabilities):\n    return 1.0\n")
     sent: list[str] = []
     with pytest.raises(InvalidInput, match="does not allow user code"):
-        client.submit(spec, ["runtime.code=pkg"], on_upload=lambda name, size: sent.append(name))
+        client.submit(
+            spec, ["runtime.code=pkg"], on_upload=lambda name, size: sent.append(Path(name).name)
+        )
     assert "code.tar" in sent
 
 
@@ -451,27 +457,78 @@ def test_why_a_job_waits_is_told_to_whom_watches_it(client: Client, place: Place
 # In a notebook
 
 
-def test_a_notebook_shows_a_job_and_follows_a_watch(
-    client: Client, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = client.job(place.job("a<b>").id)
-    assert "a&lt;b&gt;" in job._repr_html_()
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a cell of a notebook has shown."""
     shown: list[str] = []
 
     class Display:
         def update(self, document: str) -> None:
             shown.append(document)
 
-    fake = ModuleType("IPython.display")
-    fake.HTML = str  # type: ignore[attr-defined]
-    fake.display = lambda document, display_id: shown.append(document) or Display()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", fake)
+    class Shell:
+        kernel = "there is one"
+
+    def display(document: str, *, display_id: bool) -> Display:
+        shown.append(document)
+        return Display()
+
+    python, displays = ModuleType("IPython"), ModuleType("IPython.display")
+    python.get_ipython = Shell  # type: ignore[attr-defined]
+    displays.HTML, displays.display = str, display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", python)
+    monkeypatch.setitem(sys.modules, "IPython.display", displays)
+    return shown
+
+
+def test_a_notebook_shows_a_job_and_follows_a_watch(
+    client: Client, place: Place, cell: list[str]
+) -> None:
+    job = client.job(place.job("a<b>").id)
+    assert "a&lt;b&gt;" in job._repr_html_()
     place.started(job.id)
+    says(place, job.id, 1, step=3, max_steps=9)
+    job.refresh()
+    assert "<progress value='3' max='9'>" in job._repr_html_()
+    place.end_attempt(job.id, metrics={"d<v>": {"accuracy": 0.8125, "num_rows": 60}})
     place.ended(job.id)
     job.watch()._ipython_display_()
-    assert "QUEUED" in shown[0]
-    assert "SUCCEEDED" in shown[-1]
+    assert "RUNNING" in cell[0]
+    assert "SUCCEEDED" in cell[-1]
+    assert "<td style='text-align:left'>d&lt;v&gt;</td><td>0.812</td></tr>" in cell[-1]
+    assert "num_rows" not in cell[-1]
+
+
+def test_interrupting_a_cell_ends_the_looking(
+    client: Client,
+    place: Place,
+    cell: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    watch = client.job(place.job().id).watch()
+
+    def interrupted(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(watch), "__next__", interrupted)
+    watch._ipython_display_()
+    assert "goes on; watch() follows it again" in capsys.readouterr().out
+
+
+def test_ipython_in_a_terminal_follows_too(
+    client: Client,
+    place: Place,
+    cell: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.modules["IPython"], "get_ipython", lambda: None, raising=False)
+    job = client.job(place.job().id)
+    place.ended(job.id)
+    job.watch()._ipython_display_()
+    assert cell == []
+    assert "SUCCEEDED (Completed)" in capsys.readouterr().out
 
 
 def test_a_terminal_shows_a_job(client: Client, place: Place) -> None:
@@ -497,7 +554,7 @@ def test_specs_of_the_examples_can_be_sent(client: Client) -> None:
     root = Path(__file__).resolve().parents[3]
     spec = root / "jobs" / "quickstart.yaml"
     sent: list[str] = []
-    job: JobHandle = client.submit(spec, on_upload=lambda name, size: sent.append(name))
+    job: JobHandle = client.submit(spec, on_upload=lambda name, size: sent.append(Path(name).name))
     assert len(sent) == 9
     domains = yaml.safe_load(spec.read_text())["spec"]["data"]["domains"]
     assert set(job.spec().spec.spec.data.domains) == set(domains)

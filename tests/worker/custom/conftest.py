@@ -21,12 +21,12 @@ def gang(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gang]:
 
 
 @pytest.fixture(autouse=True)
-def imports_are_forgotten() -> Iterator[None]:
+def imports_are_forgotten(tmp_path: Path) -> Iterator[None]:
     """What a test's code imported is no module of the next one's."""
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path
     for name in set(sys.modules) - modules:
         found = getattr(sys.modules[name], "__file__", None)
-        if found is not None and Path(found).is_relative_to("/tmp"):
+        if found is not None and Path(found).is_relative_to(tmp_path):
             del sys.modules[name]

@@ -175,6 +175,7 @@ RAISES = {
     "(session.scratch / 'progress.json').write_text(''); "
     "session.save_checkpoint(session.scratch, 1)": r"rank 0 and the system both save",
     "session.report(step=1, metrics={str(n): n for n in range(201)})": r"201 metrics at once",
+    "session.report(step=1, metrics={'time': 1})": r"a metric cannot be called time \(train\.py",
     "def": r"raised SyntaxError: .* \(train\.py, line 14\)$",
 }
 
@@ -260,6 +261,19 @@ def test_stopped_it_saves_and_goes_on_from_there(gang: Gang, tmp_path: Path) -> 
     assert [row["step"] for row in checkpoints_of(again).history(2)] == [4, 5, 6]
 
 
+def test_a_metric_of_an_earlier_attempt_has_come(gang: Gang, tmp_path: Path) -> None:
+    """It was measured before the kill, and its steps are not taken again."""
+    script = COUNTING.replace('{"loss": 1 / step}', '{"toy/accuracy": 1} if step == 2 else None')
+    launch = script_launch(tmp_path, script, selection={"metric": "toy/accuracy"})
+    run(launch, gang, looks=3)
+
+    again = launch.model_copy(
+        update={"attempt": 2, "resume": (CheckpointRef(attempt=1, step=3, world_size=1),)}
+    )
+
+    assert run(again, gang).state is JobState.SUCCEEDED
+
+
 def test_secrets_are_neither_published_nor_reported(
     gang: Gang, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -302,3 +316,18 @@ def test_a_readme_of_the_scripts_own_stays(gang: Gang, tmp_path: Path) -> None:
     assert {file["path"] for file in manifest["files"]} == {
         *("README.md", "lineage.json", "metrics.json", "model.safetensors")
     }
+
+
+def test_the_script_of_the_page_runs(gang: Gang, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "user-code.md").read_text()
+    (script,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+    first = run(script_launch(tmp_path, script), gang, looks=60)
+
+    assert (first.state, first.checkpoint_step) == (JobState.SUSPENDED, 60)
+    again = script_launch(tmp_path, script).model_copy(
+        update={"attempt": 2, "resume": (CheckpointRef(attempt=1, step=60, world_size=1),)}
+    )
+    second = run(again, gang)
+    assert (second.state, second.step) == (JobState.SUCCEEDED, 400)
+    assert second.metrics == {"camera": {"accuracy": 0.9}}

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Body, Request, Response
 
 from orchestrator.control.controller import verbs
 from orchestrator.control.controller.submission import STORE_SECONDS
-from orchestrator.interfaces.api.dependencies import ServiceHere, Who
+from orchestrator.interfaces.api.dependencies import InTurn, ServiceHere, Who
 from orchestrator.interfaces.api.routes.jobs import (
     IdempotencyKey,
     attempt_of,
@@ -36,7 +36,7 @@ def suspend(id: str, service: ServiceHere, who: Who) -> JobView:
     return _changed(verbs.suspend(service.jobs, id, who, service.clock()), service)
 
 
-@router.post("/jobs/{id}/resume")
+@router.post("/jobs/{id}/resume", dependencies=[InTurn])
 def resume(
     id: str,
     service: ServiceHere,
@@ -68,14 +68,14 @@ def rerun(
     return submitted(done, request, response, service)
 
 
-@router.post("/jobs/{id}/stacks", status_code=202)
+@router.post("/jobs/{id}/stacks", status_code=202, dependencies=[InTurn])
 def ask_for_stacks(id: str, service: ServiceHere, who: Who) -> JobView:
     """Asks all ranks for the stacks of their threads; they arrive within seconds."""
     job = verbs.dump_stacks(service.jobs, service.attempts, id, who, service.clock())
     return _changed(job, service)
 
 
-@router.get("/jobs/{id}/stacks")
+@router.get("/jobs/{id}/stacks", dependencies=[InTurn])
 def stacks(id: str, service: ServiceHere, who: Who) -> Stacks:
     """The stacks that have arrived since they were asked for last."""
     job = verbs.visible(service.jobs, id, who)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -12,6 +13,7 @@ from orchestrator.control.store import JobFilter
 from orchestrator.errors import NotFound, UserError
 from orchestrator.interfaces.api.dependencies import (
     IDEMPOTENCY_KEY,
+    InTurn,
     PageAsked,
     ServiceHere,
     Who,
@@ -46,13 +48,18 @@ Labels = Annotated[
 ]
 
 
-@router.post("/plan")
+@router.post("/plan", dependencies=[InTurn])
 def plan(asked: PlanRequest, service: ServiceHere, who: Who) -> Plan:
     """What a spec needs and whether it fits; nothing is created."""
     return submission.plan(who, submission.Submission(asked.spec, asked.sets), service.ground)
 
 
-@router.post("/jobs", status_code=201, responses={200: {"model": SubmitAnswer}})
+@router.post(
+    "/jobs",
+    status_code=201,
+    responses={200: {"model": SubmitAnswer}},
+    dependencies=[InTurn],
+)
 def submit(
     asked: SubmitRequest,
     request: Request,
@@ -108,7 +115,7 @@ def jobs(
     if team not in (None, wanted.team):
         return Page(items=())
     found, following = service.jobs.list(wanted, page)
-    return Page(items=tuple(job_view(job, service) for job in found), next=following)
+    return Page(items=job_views(found, service), next=following)
 
 
 def _label(text: str) -> tuple[str, str]:
@@ -124,7 +131,7 @@ def job(id: str, service: ServiceHere, who: Who) -> JobView:
     return job_view(verbs.visible(service.jobs, id, who), service)
 
 
-@router.delete("/jobs/{id}")
+@router.delete("/jobs/{id}", dependencies=[InTurn])
 def delete(id: str, service: ServiceHere, who: Who) -> Deleted:
     """Deletes an ended job with its checkpoints and logs; what it published stays."""
     return Deleted(id=id, message=verbs.delete(service.jobs, id, who))
@@ -173,11 +180,15 @@ def attempt_of(job: Job, number: int | None, service: Service) -> Attempt:
 
 def job_view(job: Job, service: Service) -> JobView:
     """A job with the progress of its newest Attempt."""
-    progress = None
-    if job.attempt and job.state is not JobState.QUEUED:
-        found = service.attempts.list(job.id)
-        progress = progress_of(found[-1]) if found else None
-    return JobView(**dict(job), progress=progress)
+    (view,) = job_views([job], service)
+    return view
+
+
+def job_views(jobs: Sequence[Job], service: Service) -> tuple[JobView, ...]:
+    begun = [job.id for job in jobs if job.attempt and job.state is not JobState.QUEUED]
+    newest = service.attempts.newest(begun) if begun else {}
+    progress = {job: progress_of(attempt) for job, attempt in newest.items()}
+    return tuple(JobView(**dict(job), progress=progress.get(job.id)) for job in jobs)
 
 
 def progress_of(attempt: Attempt) -> Progress:

@@ -105,7 +105,7 @@ async def _pieces(
         if piece:
             yield piece
             offset += len(piece)
-        if not follow or service.clock() >= until:
+        if not follow or service.clock() >= until or service.closing.is_set():
             return
         # What was printed before the end is asked for once more after it is known.
         is_over = await run_in_threadpool(source.is_over, service)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path
 
 from orchestrator.control.controller.submission import require
 from orchestrator.errors import NotFound
-from orchestrator.interfaces.api.dependencies import ServiceHere, Who
+from orchestrator.interfaces.api.dependencies import InTurn, ServiceHere, Who
 from orchestrator.interfaces.wire import (
     AliasRequest,
     FileView,
@@ -19,7 +19,7 @@ from orchestrator.interfaces.wire import (
 from orchestrator.records import Role
 from orchestrator.storage.registry import ModelRegistry, ModelVersion
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], dependencies=[InTurn])
 
 Name = Annotated[str, Path(max_length=200)]
 
