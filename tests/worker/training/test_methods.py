@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from orchestrator.errors import InvalidInput
 from orchestrator.specs import FreezeMethod, FullMethod, LoraMethod
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
@@ -134,6 +145,39 @@ def test_a_language_models_own_output_layer_stays(tmp_path: Path) -> None:
     BertForMaskedLM(BertConfig.from_pretrained(folder)).save_pretrained(folder)
     model = BertForMaskedLM.from_pretrained(folder)
     assert learning_whole(model, folder) == []
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "task"),
+    [
+        (
+            lambda: GPT2LMHeadModel(GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2)),
+            "c_attn",
+            "CAUSAL_LM",
+        ),
+        (
+            lambda: T5ForConditionalGeneration(
+                T5Config(vocab_size=20, d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+            ),
+            "layer.1.EncDecAttention.q",
+            "SEQ_2_SEQ_LM",
+        ),
+    ],
+    ids=["causal", "encoder-decoder"],
+)
+def test_models_that_write_keep_their_output_layer(
+    tmp_path: Path, model: Callable[[], PreTrainedModel], target: str, task: str
+) -> None:
+    """Of other kinds than classifiers: nothing is new, so only the matrices learn."""
+    plain = model().eval()
+    plain.save_pretrained(tmp_path)
+    start = Start(tmp_path, Origin("base", None, "d"))
+    adapted = apply_method(lora(target), plain, start, seed=1)
+    assert all(".lora_" in name for name in learning(adapted))
+    write_adapter(adapted, None, tmp_path / "adapter", start.origin)  # type: ignore[arg-type]
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["task_type"], config["modules_to_save"]) == (task, [])
+    assert config["fan_in_fan_out"] == (task == "CAUSAL_LM")  # Conv1D keeps weights transposed
 
 
 def test_modules_that_are_not_there_are_refused(model: PreTrainedModel, base: Start) -> None:
