@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.control.admission.records import PlanReason
 from orchestrator.inspect.hardware import QUANTIZER, HardwareFacts
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import AdapterMethod, FineTuneSpec, MethodSpec
 
 BF16_CAPABILITY = 8.0  # Ampere and later
 
@@ -28,6 +28,7 @@ class Features:
     offload: str
     device: str  # cpu, gpu, or old_gpu: one that cannot do bf16
     gang: str  # one, or many
+    published: str = "whole"  # or adapter, or merged
     quantizer: str = "unknown"  # whether bitsandbytes is installed: present, absent or unknown
 
 
@@ -84,6 +85,13 @@ RULES: tuple[Rule, ...] = (
         of_machine=True,
     ),
     Rule(
+        when={"method": _any("qlora"), "published": _any("merged")},
+        path="method.merge",
+        message="merged weights are evaluated whole, not in 4 bits: the GPU must hold them",
+        change="remove it to publish the adapter",
+        refuses=False,
+    ),
+    Rule(
         when={"method": _any("qlora"), "zero_stage": _any(3)},
         path="engine.zero_stage",
         message="ZeRO 3 cannot shard 4-bit weights",
@@ -126,6 +134,7 @@ def features_of(spec: FineTuneSpec, hardware: HardwareFacts) -> Features:
         offload=engine.offload or "none",
         device=device,
         gang="one" if spec.resources.workers == 1 else "many",
+        published=_published(spec.method),
         quantizer=_quantizer(hardware),
     )
 
@@ -147,6 +156,12 @@ def doubts(features: Features) -> Iterator[str]:
     for rule in RULES:
         if not rule.refuses and rule.applies(features):
             yield f"{rule.path}: {rule.message} ({rule.change})"
+
+
+def _published(method: MethodSpec) -> str:
+    if not isinstance(method, AdapterMethod):
+        return "whole"
+    return "merged" if method.merge else "adapter"
 
 
 def _quantizer(hardware: HardwareFacts) -> str:

@@ -18,8 +18,10 @@ from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 from orchestrator.inspect.adapters import ADAPTER_CONFIG_FILE, ADAPTER_FILE, is_adapter
+from orchestrator.specs import MethodSpec, QloraMethod
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.models.export import write_weights
+from orchestrator.worker.models.quantized import quantize
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks.base import Task
 
@@ -58,13 +60,17 @@ def write_adapter(
     (folder / ADAPTER_CONFIG_FILE).write_text(text)
 
 
-def load_trained(task: Task, folder: Path, start: Start) -> torch.nn.Module:
-    """What is published, as plain transformers (and PEFT) load it."""
+def load_trained(task: Task, folder: Path, start: Start, method: MethodSpec) -> torch.nn.Module:
+    """What is published, as plain transformers (and PEFT) load it.
+
+    Beside a base that was held in 4 bits because it fits no other way, it is loaded so again.
+    """
     if not is_adapter(folder):
         return task.build_model(folder, dtype="auto")
-    model: torch.nn.Module = PeftModel.from_pretrained(
-        task.build_model(start.base, dtype="auto"), folder, torch_device="cpu"
-    )
+    base = task.build_model(start.base, dtype="auto")
+    if isinstance(method, QloraMethod):
+        quantize(method, base)
+    model: torch.nn.Module = PeftModel.from_pretrained(base, folder, torch_device="cpu")
     return model
 
 

@@ -142,7 +142,7 @@ class Attempt:
             folder = self.folders.scratch / "export"
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
-            published = load_trained(task, folder, start)
+            published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)

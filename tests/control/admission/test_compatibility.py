@@ -84,6 +84,7 @@ def test_a_package_that_is_missing_is_the_machines(
     [
         ({"offload": "optimizer"}, "engine.offload"),
         ({"gang": "one"}, "engine.zero_stage"),
+        ({"method": "qlora", "device": "gpu", "published": "merged"}, "method.merge"),
     ],
 )
 def test_what_makes_no_sense(changes: dict[str, Any], path: str) -> None:

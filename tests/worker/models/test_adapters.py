@@ -104,7 +104,7 @@ def test_plain_peft_loads_what_is_published(
     torch.testing.assert_close(logits(PeftModel.from_pretrained(base, folder)), expected)
     auto = AutoPeftModelForSequenceClassification.from_pretrained(folder, num_labels=3)
     torch.testing.assert_close(logits(auto), expected)
-    torch.testing.assert_close(logits(load_trained(task, folder, start)), expected)
+    torch.testing.assert_close(logits(load_trained(task, folder, start, method)), expected)
 
 
 def test_an_adapter_holds_what_learned_and_names_its_base(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from orchestrator.errors import InvalidInput
-from orchestrator.specs import FreezeMethod, FullMethod, LoraMethod
+from orchestrator.errors import InvalidInput, MissingExtra
+from orchestrator.specs import FreezeMethod, FullMethod, LoraMethod, QloraMethod
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.loading import load_model, load_tokenizer
@@ -178,6 +179,15 @@ def test_models_that_write_keep_their_output_layer(
     config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
     assert (config["task_type"], config["modules_to_save"]) == (task, [])
     assert config["fan_in_fan_out"] == (task == "CAUSAL_LM")  # Conv1D keeps weights transposed
+
+
+def test_four_bits_without_their_package_are_refused(
+    model: PreTrainedModel, base: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    fields = lora("query").model_dump(exclude={"type"})
+    with pytest.raises(MissingExtra, match="qlora needs bitsandbytes"):
+        apply_method(QloraMethod(type="qlora", **fields), model, base, seed=1)
 
 
 def test_modules_that_are_not_there_are_refused(model: PreTrainedModel, base: Start) -> None:

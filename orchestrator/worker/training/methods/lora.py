@@ -15,11 +15,12 @@ from transformers import PreTrainedModel
 from transformers.models.auto import modeling_auto
 from transformers.pytorch_utils import Conv1D
 
-from orchestrator.errors import InvalidInput, MissingExtra, Problem
+from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.adapters import names
 from orchestrator.inspect.safetensors import read_weights
 from orchestrator.specs import AdapterMethod, QloraMethod
 from orchestrator.worker.models.adapters import continue_adapter
+from orchestrator.worker.models.quantized import quantize
 from orchestrator.worker.models.start import Start
 
 _TASKS = {
@@ -84,43 +85,6 @@ def learning_whole(model: PreTrainedModel, base: Path) -> list[str]:
             for name in _with_parameters(on_top, path)
         }
     return list(_topmost(model, new))
-
-
-def quantize(method: QloraMethod, model: PreTrainedModel) -> None:
-    """Holds the linear modules of the layers in 4 bits; they become so on their way to the GPU.
-
-    Dettmers et al. 2023, arXiv:2305.14314.
-    """
-    try:
-        import bitsandbytes
-    except ModuleNotFoundError:
-        raise MissingExtra(
-            "qlora needs bitsandbytes, which is not installed here",
-            hint="pip install bitsandbytes, or write method.type: lora",
-        ) from None
-    compute = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    for stack in (m for m in model.modules() if isinstance(m, torch.nn.ModuleList)):
-        for parent in list(stack.modules()):
-            for name, module in list(parent.named_children()):
-                if type(module) is not torch.nn.Linear:
-                    continue
-                small = bitsandbytes.nn.Linear4bit(
-                    module.in_features,
-                    module.out_features,
-                    bias=module.bias is not None,
-                    compute_dtype=compute,
-                    compress_statistics=method.double_quantization,
-                    quant_type=method.quantization,
-                )
-                small.weight = bitsandbytes.nn.Params4bit(
-                    module.weight.data,
-                    requires_grad=False,
-                    compress_statistics=method.double_quantization,
-                    quant_type=method.quantization,
-                )
-                small.bias = module.bias
-                setattr(parent, name, small)
-    model.is_loaded_in_4bit = True  # type: ignore[assignment]  # what PEFT and the Trainer ask
 
 
 def _task_type(model: PreTrainedModel) -> TaskType | None:
