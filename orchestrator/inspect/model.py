@@ -17,6 +17,7 @@ from typing import TypeVar
 from pydantic import Field
 
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator.inspect.adapters import AdapterFacts, adapter_problems
 from orchestrator.inspect.architectures import (
     DENSE_HEADS,
     can_do,
@@ -25,6 +26,7 @@ from orchestrator.inspect.architectures import (
 )
 from orchestrator.inspect.facts import Facts
 from orchestrator.inspect.model_config import CONFIG_FILE, ModelConfig, read_config
+from orchestrator.inspect.modules import TensorGroup, grouped, is_embedding, layer_of
 from orchestrator.inspect.safetensors import BASE, Tensor, Weights, read_weights
 from orchestrator.records import Record
 from orchestrator.specs import FineTuneSpec
@@ -46,10 +48,6 @@ _HEAD = re.compile(
     r"^(cls|lm_head|classifier|score|predictions|qa_outputs|head|decoder(?=\.(weight|bias)$)"
     r"|vocab_(transform|layer_norm|projector)|(generator|discriminator)_predictions)\b"
 )
-_LAYER = re.compile(
-    r"(?P<stack>(?:^|.*?\.)(?:layers?|h|blocks?|albert_layer_groups))\.(?P<at>\d+)\."
-)
-_EMBEDDING = re.compile(r"embed|(^|\.)(wte|wpe|shared)\.")
 
 
 class ParameterCounts(Facts):
@@ -87,6 +85,12 @@ class ModelFacts(Record):
         description="sha256 over config, weights and tokenizer, hex, or the hub's commit."
     )
     revision: str | None = Field(default=None, description="Commit, for a model of the hub.")
+    tensors: tuple[TensorGroup, ...] = Field(
+        default=(), description="Of the base, without heads; alike ones of all layers once."
+    )
+    adapter: AdapterFacts | None = Field(
+        default=None, description="That the base is seen through, where training goes on with one."
+    )
 
     def new_head_parameters(self, num_labels: int) -> int:
         """Of the classification head that is put on the base."""
@@ -149,12 +153,18 @@ def facts_of(
         dtype=stored.most_common(1)[0][0],
         digest=digest,
         revision=revision,
+        tensors=grouped(used),
     )
 
 
 def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]:
     """What keeps this base from doing this job, as far as config and spec tell."""
-    return (*_unfit(facts, spec), *_too_long(facts, spec), *_too_many_frozen(facts, spec))
+    return (
+        *_unfit(facts, spec),
+        *_too_long(facts, spec),
+        *_too_many_frozen(facts, spec),
+        *adapter_problems(facts.tensors, facts.adapter, spec),
+    )
 
 
 def model_warnings(facts: ModelFacts, spec: FineTuneSpec) -> tuple[str, ...]:
@@ -244,7 +254,7 @@ def _gathered(problems: list[Problem], read: Callable[[], T]) -> T | None:
 
 
 def _is_table(tensor: Tensor) -> bool:
-    return len(tensor.shape) == 2 and _EMBEDDING.search(tensor.name) is not None
+    return len(tensor.shape) == 2 and is_embedding(tensor.name)
 
 
 def _grouped(used: Sequence[Tensor], heads: int) -> ParameterCounts:
@@ -252,11 +262,11 @@ def _grouped(used: Sequence[Tensor], heads: int) -> ParameterCounts:
     stacks: dict[str, Counter[int]] = {}
     embeddings = other = 0
     for tensor in used:
-        layer = _LAYER.match(tensor.name)
+        layer = layer_of(tensor.name)
         if layer is not None:
-            stack = stacks.setdefault(layer["stack"], Counter())
-            stack[int(layer["at"])] += tensor.num_elements
-        elif _EMBEDDING.search(tensor.name):
+            stack, number = layer
+            stacks.setdefault(stack, Counter())[number] += tensor.num_elements
+        elif is_embedding(tensor.name):
             embeddings += tensor.num_elements
         else:
             other += tensor.num_elements

@@ -2,7 +2,14 @@
 
 from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
-from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
+from orchestrator.specs.method import (
+    AdapterMethod,
+    FreezeMethod,
+    FullMethod,
+    LoraMethod,
+    MethodSpec,
+    QloraMethod,
+)
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
@@ -32,6 +39,7 @@ __all__ = [
     "METRICS_TO_MINIMIZE",
     "SPLITS",
     "TASK_METRICS",
+    "AdapterMethod",
     "CausalLm",
     "CheckpointSpec",
     "CustomTask",
@@ -45,10 +53,12 @@ __all__ = [
     "FreezeMethod",
     "FullMethod",
     "GenerationSpec",
+    "LoraMethod",
     "Metadata",
     "MethodSpec",
     "ModelSpec",
     "OutputSpec",
+    "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",
     "SchedulingSpec",

@@ -11,7 +11,13 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
-from orchestrator.specs import data_checks, location_checks, runtime_checks, task_checks
+from orchestrator.specs import (
+    data_checks,
+    location_checks,
+    method_checks,
+    runtime_checks,
+    task_checks,
+)
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
@@ -197,6 +203,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
+    *method_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

@@ -48,6 +48,7 @@ _EXAMPLES = {
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
     "training.warmup_steps": "100",
+    "training.layer_decay": "0.9",
     "training.early_stopping": "{patience: 3}",
     "data.transform": "rows:cleaned",
     "data.collator": "batches:collate",
@@ -192,13 +193,10 @@ def _data(
 def _method(task: str) -> Iterator[str]:
     yield from _head("method")
     yield "    type: full"
-    has_head = task == "text-classification"
-    end = ";" if has_head else "."
-    yield from _comment(
-        f"{{type: freeze, num_layers: 4}} keeps the embeddings and 4 layers{end}", 4
-    )
-    if has_head:
-        yield from _comment("{type: freeze, all_layers: true} trains the head only.", 4)
+    yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
+    if task == "text-classification":
+        yield from _comment("{type: freeze, all_layers: true} trains the head only;", 4)
+    yield from _comment("{type: lora, rank: 16} trains small matrices beside the frozen base.", 4)
 
 
 def _field(path: str, value: str | None, indent: int, example: str | None = None) -> Iterator[str]:

@@ -66,6 +66,12 @@ class TrainingSpec(SpecModel):
     max_grad_norm: float = Field(
         default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
     )
+    layer_decay: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Learning rate of each layer as a share of the one above it; absent: 1.",
+    )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first moment decay.")
     adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW's second moment decay.")
     adam_epsilon: float = Field(default=1e-8, gt=0, description="AdamW's denominator term.")

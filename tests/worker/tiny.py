@@ -19,6 +19,7 @@ from transformers import (
 
 from orchestrator.records import Identity, Launch
 from orchestrator.specs import API_VERSION, FineTune
+from orchestrator.worker.training import arguments
 
 WORDS = ("good", "great", "fine", "bad", "poor", "awful", "the", "camera", "movie", "is", "very")
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "awful")
@@ -133,6 +134,19 @@ def pairs(num_rows: int) -> dict[str, list[str]]:
 
 TRANSLATED = {"the": "die", "camera": "kamera", "is": "ist", "very": "sehr", "good": "gut"}
 LANGUAGE = (*WORDS, *TRANSLATED.values(), "=>", ":", "user", "assistant", "system")
+
+
+def shard_everything() -> None:
+    """Lets ZeRO 3 shard weights as small as these too; it would leave them whole."""
+    whole = arguments.deepspeed_config
+
+    def sharded(*given: Any) -> dict[str, Any]:
+        config = whole(*given)
+        if config["zero_optimization"]["stage"] == 3:
+            config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+    arguments.deepspeed_config = sharded
 
 
 def rows(num_rows: int) -> dict[str, list[str]]:

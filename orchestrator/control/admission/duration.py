@@ -125,7 +125,9 @@ def forward_flops(case: MemoryCase, length: float) -> float:
 def training_flops(case: MemoryCase, length: float) -> float:
     """FLOPs of one token's forward and backward pass."""
     share = case.model.trainable_layers / case.model.facts.num_layers
-    passes = 1 + _BACKWARD * share + (share if case.checkpointing else 0)
+    # Beside an adapter the frozen weights have no gradients: half of the way back is left out.
+    backward = _BACKWARD if case.model.adapter is None else 1
+    passes = 1 + backward * share + (share if case.checkpointing else 0)
     return forward_flops(case, length) * passes
 
 
@@ -148,7 +150,7 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     sharded = case.strategy == "deepspeed" and case.zero_stage > 0
     keeps_master = low or (sharded and case.zero_stage < 3)
     state = (MOMENTS + (FP32 if keeps_master else 0)) * case.model.trainable_parameters
-    return case.weight_bytes * case.model.total_parameters + state
+    return case.weight_bytes * case.model.saved_parameters + state
 
 
 @dataclass(frozen=True, slots=True)

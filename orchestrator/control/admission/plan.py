@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from orchestrator.control.admission.adapters import adapter_choices
 from orchestrator.control.admission.cautions import (
     data_cautions,
     engine_cautions,
@@ -55,7 +56,7 @@ from orchestrator.control.admission.records import (
     StepPlan,
     TimePlan,
 )
-from orchestrator.control.admission.resolve import resolve_spec, with_engine
+from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
@@ -93,7 +94,11 @@ def make_plan(inputs: PlanInputs) -> Plan:
         verdict="refused" if reasons else "fits",
         reasons=reasons,
         warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
-        choices=(*_data_choices(inputs.spec.spec, resolved.spec), *choices),
+        choices=(
+            *_data_choices(inputs.spec.spec, resolved.spec),
+            *adapter_choices(inputs.spec.spec.method, resolved.spec.method, inputs.model),
+            *choices,
+        ),
         spec=resolved,
         identity=identity_of(inputs, resolved),
         model=inputs.model,
@@ -112,7 +117,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
 def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]:
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
-    resolved = resolve_spec(inputs.spec, inputs.surroundings)
+    resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
     body, labels = resolved.spec, len(inputs.data.labels)
     model = trained_model(inputs.model, body.task, body.method, labels)
     longest = body.training.max_length + (target_length(body) or 0)
@@ -204,9 +209,8 @@ def _disk(
     spec: FineTuneSpec, case: MemoryCase, checkpoint: CheckpointPlan, free_bytes: int
 ) -> DiskPlan:
     """One more checkpoint than are kept is there for a moment; one is staged on its way."""
-    weights = case.weight_bytes * case.model.total_parameters
-    model = weights + EXTRA_FILES_BYTES
-    best = 0 if spec.selection.last else weights
+    model = case.weight_bytes * case.model.published_parameters + EXTRA_FILES_BYTES
+    best = 0 if spec.selection.last else case.weight_bytes * case.model.saved_parameters
     kept = (spec.checkpoint.keep + 1) * checkpoint.size_bytes + best
     scratch = checkpoint.size_bytes + best + model
     local = _store_is_local(spec)

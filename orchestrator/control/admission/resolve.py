@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import FineTune, ModelSpec
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
@@ -36,7 +38,7 @@ class Surroundings:
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
-    """Everything but `engine` written out; local paths are absolute."""
+    """Everything but `method` and `engine` written out; local paths are absolute."""
     document = _placed(spec, around)
     body = document["spec"]
     if isinstance(spec.spec.task, TextClassification):
@@ -77,6 +79,12 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     body["output"].setdefault("store", around.default_store)
     body["output"].setdefault("name", spec.metadata.name)
     return document
+
+
+def with_method(spec: FineTune, facts: ModelFacts) -> FineTune:
+    """A resolved spec with what its method leaves open, chosen for this base."""
+    method = resolved_method(spec.spec.method, facts)
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"method": method})})
 
 
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:

@@ -105,6 +105,7 @@ class Vantage:
     relocate: Relocate | None = None
     find_base: FindBase = find_base
     hardware: Callable[[Path], HardwareFacts] = inspect_hardware  # of where it will run
+    may_read: Callable[[str], bool] = lambda _: True  # whether an adapter may lead to this base
 
 
 HERE = Vantage()
@@ -134,7 +135,7 @@ def look(
     if probe_store:
         _probe(store)
     # 3. The base, and the texts as it will see them.
-    places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
+    places = BasePlaces(loaded.base_dir, settings.cache_dir, store, may_read=vantage.may_read)
     with located(loaded.positions):
         found = vantage.find_base(loaded.spec.spec, places)
         tokens = _tokens(loaded, found.tokenizer, fetch)

@@ -129,7 +129,7 @@ def _ready(model: str, store: str | None) -> tuple[Pulled, Answering]:
     from orchestrator.worker.serving.loading import load_predictor
 
     try:
-        return pulled, load_predictor(pulled.folder, pulled.spec)
+        return pulled, load_predictor(pulled.folder, pulled.spec, pulled.base)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"predict needs {error.name}, which is not installed",

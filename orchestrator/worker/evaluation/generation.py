@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from orchestrator.specs import GenerationSpec
 from orchestrator.worker.data.tokens import attention_mask, pad_id, padded
@@ -23,7 +24,7 @@ from orchestrator.worker.tasks.base import EncodedTexts
 class Writer:
     """Writes texts after prompts; also what `orchestrator predict` uses."""
 
-    model: PreTrainedModel
+    model: Any  # transformers' own, or PEFT's around one
     tokenizer: PreTrainedTokenizerBase
     settings: GenerationSpec
     after_prompt: bool
@@ -45,7 +46,7 @@ class Writer:
         inputs = padded(prompts, pad_id(self.tokenizer), left=left).to(self.model.device)
         mask = attention_mask(prompts, left=left).to(self.model.device)
         with torch.no_grad():
-            written = self.model.generate(  # type: ignore[operator]
+            written = self.model.generate(
                 input_ids=inputs, attention_mask=mask, generation_config=self._config()
             )
         if self.after_prompt:

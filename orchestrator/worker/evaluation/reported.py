@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedModel
+import torch
 
 from orchestrator.specs import EvaluationSpec
 from orchestrator.worker.evaluation.generation import Writer, written_texts
@@ -14,7 +14,7 @@ from orchestrator.worker.tasks.base import Encoded, WritesTexts
 
 def reported_figures(
     evaluation: EvaluationPass,
-    model: PreTrainedModel,
+    model: torch.nn.Module,
     encoded: Encoded,
     spec: EvaluationSpec,
     seed: int,

@@ -28,7 +28,7 @@ def write_weights(
         model.save_pretrained(folder, state_dict=state_dict)
 
 
-def without_cache(model: PreTrainedModel) -> None:
+def without_cache(model: Any) -> None:
     """Turns off the keys and values that a model keeps for writing: while it learns, a waste."""
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False
@@ -56,13 +56,22 @@ def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def gathered_state_dict(engine: Any, zero_stage: int | None) -> dict[str, torch.Tensor] | None:
+def gathered_state_dict(
+    engine: Any, zero_stage: int | None, *, only_learning: bool = False
+) -> dict[str, torch.Tensor] | None:
     """Whole weights of a DeepSpeed engine on rank 0; a collective under ZeRO-3.
+
+    Args:
+        engine: Of this rank.
+        zero_stage: None where there is no engine.
+        only_learning: Leaves out what is frozen: a base beside an adapter.
 
     Returns:
         None where the module itself holds whole weights (no engine, or ZeRO below 3).
     """
     if zero_stage != 3:
         return None
-    gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
+    gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict(
+        exclude_frozen_parameters=only_learning
+    )
     return gathered

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -10,12 +11,15 @@ import yaml
 from orchestrator.records import Launch, SelectionOutcome
 from orchestrator.specs import (
     TASK_METRICS,
+    AdapterMethod,
     CausalLm,
     FreezeMethod,
     MethodSpec,
+    QloraMethod,
     TextClassification,
 )
 from orchestrator.specs.runtime_checks import entry_points
+from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
 
@@ -28,13 +32,24 @@ _PIPELINES = {
 """By task: what hubs call it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What reads the published folder."""
+
+    kind: str = "AutoModelForSequenceClassification"  # transformers' class
+    adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
+
+
+WHOLE_CLASSIFIER = Loads()
+
+
 def model_card(
     launch: Launch,
     metrics: Figures,
     before: Figures,
     selection: SelectionOutcome,
     rows: Figures,
-    kind: str = "AutoModelForSequenceClassification",
+    loads: Loads = WHOLE_CLASSIFIER,
 ) -> str:
     """The text of README.md.
 
@@ -44,10 +59,10 @@ def model_card(
         before: The same for the untrained start; may be empty.
         selection: Which weights these are.
         rows: domain -> {split: rows} of the data.
-        kind: transformers' class that loads the model.
+        loads: What reads the folder.
     """
     parts = [
-        _front_matter(launch, metrics),
+        _front_matter(launch, metrics, loads.adapter_of),
         f"# {launch.spec.spec.output.name}",
         _summary(launch, selection),
         "## Results on test",
@@ -55,7 +70,7 @@ def model_card(
         "## Data",
         _data(launch, rows),
         "## Use",
-        _use(launch, kind),
+        _use(launch, loads),
         "## Limits",
         _limits(launch, metrics),
     ]
@@ -63,6 +78,8 @@ def model_card(
 
 
 def describe_method(method: MethodSpec) -> str:
+    if isinstance(method, AdapterMethod):
+        return _adapter(method)
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
@@ -70,7 +87,19 @@ def describe_method(method: MethodSpec) -> str:
     return f"fine-tuning with the embeddings and the first {method.num_layers} layers frozen"
 
 
-def _front_matter(launch: Launch, metrics: Figures) -> str:
+def _adapter(method: AdapterMethod) -> str:
+    kind = "QLoRA" if isinstance(method, QloraMethod) else "LoRA"
+    more = [
+        name
+        for name, used in {"DoRA": method.use_dora, "rsLoRA": method.use_rslora}.items()
+        if used
+    ]
+    what = ", ".join([f"rank {method.rank}", f"alpha {method.alpha:g}", *more])
+    merged = ", merged into its weights" if method.merge else ""
+    return f"{kind} ({what}{merged})"
+
+
+def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -> str:
     spec = launch.spec.spec
     results = [
         {
@@ -83,9 +112,9 @@ def _front_matter(launch: Launch, metrics: Figures) -> str:
         for domain, values in metrics.items()
     ]
     front = {
-        "library_name": "transformers",
+        "library_name": "transformers" if adapter_of is None else "peft",
         "pipeline_tag": _PIPELINES[spec.task.type],
-        "base_model": _base(launch),
+        "base_model": _base(launch) if adapter_of is None else adapter_of.name,
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
@@ -174,7 +203,10 @@ def _data(launch: Launch, rows: Figures) -> str:
     return _table(["domain", "split", "rows", "sha256"], lines) + _code(launch)
 
 
-def _use(launch: Launch, kind: str) -> str:
+def _use(launch: Launch, loads: Loads) -> str:
+    kind = loads.kind
+    if loads.adapter_of is not None:
+        return _use_of_adapter(launch, loads.adapter_of, kind)
     lines = [
         f"from transformers import {kind}, AutoTokenizer",
         "",
@@ -185,6 +217,27 @@ def _use(launch: Launch, kind: str) -> str:
     prompt = getattr(task, "prompt", None)
     read = f"\n\nThe model reads `{prompt}`." if prompt else ""
     return "\n".join(["```python", *lines, "```"]) + read
+
+
+def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
+    """How to load it with its labels, which an adapter's config does not hold."""
+    task = launch.spec.spec.task
+    loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
+    if isinstance(task, TextClassification):
+        loaded = (
+            f"labels = {list(task.labels or ())!r}\n"
+            f"base = {kind}.from_pretrained(\n"
+            f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+            ")\n"
+        )
+    return (
+        f"An adapter: it needs its base, `{origin.name}`, sha256 `{origin.digest[:12]}`.\n\n"
+        "```python\nfrom peft import PeftModel\n"
+        f"from transformers import {kind}, AutoTokenizer\n\n"
+        f"{loaded}"
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```'
+    )
 
 
 def _limits(launch: Launch, metrics: Figures) -> str:

@@ -26,17 +26,18 @@ class Answering(Protocol):
 WRITES = ("causal-lm", "translation", "summarization")
 
 
-def load_predictor(folder: Path, spec: Mapping[str, Any]) -> Answering:
+def load_predictor(folder: Path, spec: Mapping[str, Any], base: Path | None = None) -> Answering:
     """Reads a model folder.
 
     Args:
         folder: A published version, pulled.
         spec: The body of its resolved spec; empty for models from elsewhere, which classify.
+        base: Of an adapter, the whole model it belongs to.
     """
     if spec.get("task", {}).get("type") in WRITES:
         from orchestrator.worker.serving.write import TextPredictor
 
-        return TextPredictor.load(folder, spec)
+        return TextPredictor.load(folder, spec, base)
     from orchestrator.worker.serving.predict import Predictor
 
-    return Predictor.load(folder, max_length=spec.get("training", {}).get("max_length"))
+    return Predictor.load(folder, spec.get("training", {}).get("max_length"), base)

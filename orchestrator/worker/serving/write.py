@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import torch
+from peft import PeftModel
 from pydantic import TypeAdapter
 from transformers import PreTrainedTokenizerBase
 
@@ -39,18 +40,19 @@ class TextPredictor:
     """A model ready to write; `load` reads safetensors and runs no code of the folder."""
 
     task: CausalLm | Translation | Summarization
-    folder: Path
+    folder: Path  # of the whole model
     writer: Writer
     max_length: int
     labels: tuple[str, ...] = ()
 
     @classmethod
-    def load(cls, folder: Path, spec: Mapping[str, Any]) -> TextPredictor:
+    def load(cls, folder: Path, spec: Mapping[str, Any], base: Path | None = None) -> TextPredictor:
         """Reads a model folder.
 
         Args:
             folder: A published version, pulled.
             spec: The body of its resolved spec.
+            base: Of an adapter, the whole model it belongs to.
         """
         task = TypeAdapter[TaskSpec](TaskSpec).validate_python(spec["task"])
         assert isinstance(task, CausalLm | Translation | Summarization)
@@ -60,16 +62,19 @@ class TextPredictor:
         settings = GenerationSpec(**told)
         if settings.max_new_tokens is None:
             settings = settings.model_copy(update={"max_new_tokens": DEFAULT_NEW_TOKENS})
-        tokenizer = load_tokenizer(folder)
+        tokenizer, whole = load_tokenizer(folder), base or folder
         if isinstance(task, CausalLm):
-            model, after_prompt = CausalLmTask(task, length).build_model(folder, "auto"), True
+            model, after_prompt = CausalLmTask(task, length).build_model(whole, "auto"), True
         else:
             target = training.get("max_target_length") or length
-            worker = writing_task(task, folder, length, target)
-            model, after_prompt = worker.build_model(folder, "auto"), worker.writes_after_prompt
+            worker = writing_task(task, whole, length, target)
+            model, after_prompt = worker.build_model(whole, "auto"), worker.writes_after_prompt
+        answering: torch.nn.Module = model
+        if base is not None:
+            answering = PeftModel.from_pretrained(model, folder, torch_device="cpu")
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        writer = Writer(on_device(model, device), tokenizer, settings, after_prompt)
-        return cls(task, folder, writer, length)
+        writer = Writer(on_device(answering, device), tokenizer, settings, after_prompt)
+        return cls(task, whole, writer, length)
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Written]:
         """One text a text, in order."""

@@ -18,6 +18,7 @@ from orchestrator.control.admission.trainable import trained_model
 from orchestrator.inspect.model import ModelFacts, inspect_model
 from orchestrator.inspect.model_by_config import facts_by_config
 from orchestrator.specs import FreezeMethod, FullMethod
+from tests.control.admission.builders import CLASSIFY
 from tests.project import ROOT
 
 GOAL = 0.15  # at the 90th percentile

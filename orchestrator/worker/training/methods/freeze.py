@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from itertools import chain
 
@@ -11,9 +10,7 @@ from transformers import PreTrainedModel
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs import FreezeMethod
-
-_EMBEDDING = re.compile(r"((encoder|decoder)\.)?(\w*embed\w*|wte|wpe|shared)")
-"""Modules below the layers; the decoder's are the encoder's as a rule."""
+from orchestrator.worker.models.layers import embedding_parameters, encoder_layers
 
 
 def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
@@ -40,28 +37,6 @@ def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
         )
     frozen = chain.from_iterable(layer.parameters() for layer in layers[: method.num_layers])
     _freeze(chain(embedding_parameters(base), frozen))
-
-
-def encoder_layers(base: torch.nn.Module) -> list[torch.nn.Module]:
-    """The stack of equal blocks: the longest ModuleList of the base, or of its encoder."""
-    reader = getattr(base, "encoder", None)
-    if isinstance(reader, torch.nn.Module) and hasattr(base, "decoder"):
-        base = reader
-    stacks = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
-    assert stacks, f"{type(base).__name__} has no stack of layers"
-    return max((list(stack) for stack in stacks), key=len)
-
-
-def embedding_parameters(base: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Everything below the first layer: token, position and type embeddings and their norm."""
-    found = [
-        parameter
-        for name, module in base.named_modules()
-        if _EMBEDDING.fullmatch(name)
-        for parameter in module.parameters()
-    ]
-    assert found, f"{type(base).__name__} has no embeddings below its layers"
-    return found
 
 
 def _freeze(parameters: Iterable[torch.nn.Parameter]) -> None:
