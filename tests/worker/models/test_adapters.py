@@ -43,7 +43,7 @@ LABELS = ("awful", "fine", "great")
 @pytest.fixture(scope="module")
 def task() -> Task:
     task = {"type": "text-classification", "labels": list(LABELS)}
-    return task_for(launch(Path("/base"), Path("/scratch"), task=task).spec.spec.task)
+    return task_for(launch(Path("/base"), Path("/scratch"), task=task).spec.spec, Path("/base"))
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,7 @@ def test_training_goes_on_where_the_adapter_ended(
 
 
 def test_another_number_of_labels_takes_a_new_head(start: Start, adapter: Base) -> None:
-    two = task_for(launch(start.base, start.base).spec.spec.task)
+    two = task_for(launch(start.base, start.base).spec.spec, start.base)
     for method in (lora(), FullMethod(type="full")):
         model = load_model(two, start.base, load_tokenizer(start.base), seed=9)
         gone_on = apply_method(method, model, going_on(adapter, start), seed=9)

@@ -136,7 +136,7 @@ def test_what_the_files_of_a_base_lack_learns_whole(tmp_path: Path) -> None:
     folder = write_base(tmp_path)
     config = BertConfig.from_pretrained(folder)
     BertForMaskedLM(config).save_pretrained(folder)
-    task = task_for(launch(folder, folder).spec.spec.task)
+    task = task_for(launch(folder, folder).spec.spec, folder)
     model = load_model(task, folder, load_tokenizer(folder), seed=1)
     assert sorted(learning_whole(model, folder)) == ["bert.pooler", "classifier"]
 

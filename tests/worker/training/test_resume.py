@@ -61,11 +61,6 @@ CASES: dict[str, dict[str, Any]] = {
         "lengths": {"max_target_length": 16},
         "generation": {"max_samples": 7, "batch_size": 2, "max_new_tokens": 8, "num_beams": 2},
     },
-}
-BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[str]]]]] = {
-    "text-classification": (partial(write_base, dropout=0.1), rows),
-    "causal-lm": (write_causal_base, texts),
-    "translation": (write_seq2seq_base, pairs),
     "zero 2, lora, accumulation": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "method": LORA,
@@ -87,6 +82,11 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[st
         "precision": "bf16",
         "selection": LAST,
     },
+}
+BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[str]]]]] = {
+    "text-classification": (partial(write_base, dropout=0.1), rows),
+    "causal-lm": (write_causal_base, texts),
+    "translation": (write_seq2seq_base, pairs),
 }
 KILLED = "zero 2, accumulation"
 
