@@ -97,14 +97,8 @@ class Service:
         board = Board(jobs, queues, nodes, clock)
         metrics = metrics or Metrics()
         metrics.counting(lambda: _counts(board))
-        ground = Ground(
-            database,
-            jobs,
-            queues,
-            settings,
-            hardware=hardware or inspect_hardware,
-            runs_here=hardware is None,
-        )
+        facts, runs_here = hardware or inspect_hardware, hardware is None
+        ground = Ground(database, jobs, queues, settings, hardware=facts, runs_here=runs_here)
         return cls(
             database=database,
             settings=settings,
