@@ -187,9 +187,7 @@ def timed_cycles(cluster: Cluster) -> Iterator[float]:
     while True:
         snapshot = cluster.snapshot()
         gc.collect()
-        began = (
-            time.process_time()
-        )  # others on the machine matter less so
+        began = time.process_time()  # others on the machine matter less so
         decisions = plan(snapshot)
         yield time.process_time() - began
         cluster.apply(decisions)

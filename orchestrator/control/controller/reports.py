@@ -58,7 +58,6 @@ class ReportDesk:
                 listener(report)
         return directive
 
-
     def _keep_log(self, report: Report) -> None:
         """A full disk is no reason to leave a worker without its answer: the store has it too."""
         assert self._logs is not None

@@ -26,10 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _replay(asked.seed)
     started, num_broken = time.monotonic(), 0
     seeds = range(asked.seed, asked.seed + asked.histories)
-    for seed, broken in live_through_many(seeds, asked.processes):
-        if broken is not None:
+    for history in live_through_many(seeds, asked.processes):
+        if history.broken is not None:
             num_broken += 1
-            print(f"seed {seed}: {broken}", flush=True)
+            print(f"seed {history.seed}: {history.broken}", flush=True)
     seconds = time.monotonic() - started
     print(f"{asked.histories} histories, {num_broken} broken, {seconds:.1f} s")
     return 1 if num_broken else 0

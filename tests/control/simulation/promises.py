@@ -23,12 +23,14 @@ from orchestrator.storage.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from tests.control.simulation.gang import Gang
+    from tests.control.simulation.process import Process
     from tests.control.simulation.world import World
 
 S = JobState
 HOLDING = (S.STARTING, S.RUNNING, S.STOPPING)
 SWEPT_WITHIN_SECONDS = 60.0
 """A gang that was given up while its cluster was away is stopped so soon after it is back."""
+TOLD_WITHIN_SECONDS = 6.0  # two cycles, at the pace of `process`
 
 CAUSES: dict[Reason, set[str]] = {
     Reason.WORKER_LOST: {"kill", "node", "restarted", "fall", "memory"},
@@ -58,6 +60,7 @@ class Promises:
         self._resumable: dict[str, int] = {}  # job -> newest step committed by an ended Attempt
         self._refused: set[AttemptHandle] = set()
         self._unseen: dict[AttemptHandle, set[str]] = {}  # why no end was seen
+        self._waiting: dict[str, dict[str, float]] = {}  # leader -> job -> since when
         self._were: dict[str, set[JobState]] = {}  # job -> every state it was ever in
         self.models: dict[str, set[str]] = {}
 
@@ -119,6 +122,25 @@ class Promises:
             None: gang.handle in self._refused,
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
+
+    def turned(self, process: Process) -> None:
+        """After a cycle: whoever has waited under this leader for a while can say why."""
+        controller, now = process.controller, self._world.time.now
+        knows_all = controller.means.place.backends.keys() == controller.machines.told.keys()
+        if not controller.leads or not knows_all:
+            self._waiting.pop(process.name, None)
+            return
+        since = self._waiting.get(process.name, {})
+        waiting = {
+            job.id: since.get(job.id, now)
+            for job, _ in self._world.rows.jobs.live()
+            if job.state is S.QUEUED and job.wanted is None
+        }
+        self._waiting[process.name] = waiting
+        for id, at in waiting.items():
+            job = self._world.rows.jobs.get(id)
+            is_told = job is None or job.waits != () or now - at < TOLD_WITHIN_SECONDS
+            self._hold(is_told, f"{self._world.name(id)}: waits since {now - at:.0f} s, untold")
 
     # Things that are written.
 
@@ -281,15 +303,15 @@ class Promises:
         attempts = self._world.rows.attempts.list(job.id)
         numbers = [attempt.number for attempt in attempts]
         self._hold(numbers == list(range(1, job.attempt + 1)), f"{name}: attempts {numbers}")
-        gangs = {gang.request.attempt: gang for gang in self._gangs(job.id)}
+        gangs = self._gangs(job.id)  # of one Attempt several, where a cluster forgot one
         for attempt in attempts:
             outcome = attempt.outcome
             self._hold(attempt.state is AttemptState.ENDED, f"{name}: {attempt} at the end")
             if outcome is None or outcome.state is not S.FAILED:
                 continue
             handle = AttemptHandle(job.id, attempt.number)
-            causes = set(gangs[attempt.number].causes) if attempt.number in gangs else set()
-            causes |= self._unseen.get(handle, set())
+            of_gangs = (gang.causes for gang in gangs if gang.handle == handle)
+            causes = self._unseen.get(handle, set()).union(*of_gangs)
             if handle in self._refused:
                 causes.add("refused")
             if outcome.reason is Reason.STORE_UNAVAILABLE:

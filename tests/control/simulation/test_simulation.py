@@ -6,25 +6,29 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 
 import pytest
 
-from tests.control.simulation.many import live_through_many
+from tests.control.simulation.many import KINDS, live_through_many
 from tests.control.simulation.world import live_through
 
 HISTORIES = int(os.environ.get("SIMULATION_HISTORIES", "150"))
 FIRST_SEED = int(os.environ.get("SIMULATION_SEED", "1"))
+ENOUGH = 100  # for everything to happen
 
 
-@pytest.mark.timeout(max(300, HISTORIES * 5))
+@pytest.mark.timeout(max(600, HISTORIES * 5))
 def test_promises_hold_in_every_history() -> None:
-    seeds = range(FIRST_SEED, FIRST_SEED + HISTORIES)
-    broken = [(seed, what) for seed, what in live_through_many(seeds) if what is not None]
-    told = "\n".join(
-        f"python -m tests.control.simulation {seed}\n    {what}" for seed, what in broken
-    )
-    assert not broken, f"{len(broken)} of {HISTORIES} histories broke a promise; replay:\n{told}"
+    found = list(live_through_many(range(FIRST_SEED, FIRST_SEED + HISTORIES)))
+    broken = [
+        f"python -m tests.control.simulation {history.seed}\n    {history.broken}"
+        for history in found
+        if history.broken is not None
+    ]
+    assert not broken, "\n".join([f"{len(broken)} of {HISTORIES} broken; replay:", *broken])
+    # Where nothing goes wrong, promises are easily kept.
+    missing = set(KINDS).difference(*(history.seen for history in found))
+    assert not missing or HISTORIES < ENOUGH
 
 
 def test_a_seed_tells_the_same_history_again() -> None:
@@ -33,23 +37,3 @@ def test_a_seed_tells_the_same_history_again() -> None:
     second, _ = live_through(7)
     assert len(first.trace) > 20
     assert first.trace == second.trace
-
-
-def test_histories_have_everything_happen_that_promises_are_about() -> None:
-    """A simulation in which nothing goes wrong would promise nothing."""
-    seen: Counter[str] = Counter()
-    for seed in range(40):
-        world, _ = live_through(seed)
-        text = "\n".join(line for _, line in world.trace)
-        seen.update(what for what in EVENTS if what in text)
-    assert not [what for what in EVENTS if not seen[what]]
-
-
-EVENTS = (
-    *("killed at", "stands still", "the store is away", "the database is away"),
-    *("restarted empty", "is lost", ": away", "hangs at step"),
-    *("(Preempted)", "(Hang)", "(WorkerLost)", "(NodeLost)", "(OutOfMemory)", "(NoOutcome)"),
-    *("(LaunchFailed)", "(StoreUnavailable)", "(UserError)", "(Diverged)", "(DependencyFailed)"),
-    *("SaveRequested", "StacksRequested", "Adopted", "AbandonedEnded", "(DeadlineExceeded)"),
-    *("-> SUSPENDED", "-> CANCELLED", "-> SUCCEEDED", "-> FAILED"),
-)
