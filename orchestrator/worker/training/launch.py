@@ -21,7 +21,13 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.folders import node_folders
-from orchestrator.worker.placement import GangMisplaced, NodeWatch, label_selectors, node_ids
+from orchestrator.worker.placement import (
+    GangMisplaced,
+    NodeWatch,
+    is_reachable,
+    label_selectors,
+    node_ids,
+)
 from orchestrator.worker.training.failures import failure_outcome, record_failure
 from orchestrator.worker.training.losses import lost_rank
 from orchestrator.worker.versions import install_hint
@@ -182,9 +188,16 @@ def _not_started(launch: Launch, cause: Exception) -> Outcome:
 def _lost_worker(launch: Launch, failures: Mapping[int, BaseException]) -> Outcome:
     lost = lost_rank(failures, launch.spec.spec.resources.workers)
     logger.error("worker %d was lost: %s", lost.rank, lost.told)  # Ray tells it in a page
-    if not lost.is_certain:
+    if not lost.is_certain or not _reaches_all(launch):
         time.sleep(VERDICT_SECONDS)  # if a node died, its watch ends this process meanwhile
     return _failed(launch, Reason.WORKER_LOST, lost.message, GO_ON, lost.rank)
+
+
+def _reaches_all(launch: Launch) -> bool:
+    """Whether the gang's nodes are there: the ranks of a machine that dies may die just before."""
+    names = {part.node for part in launch.placement}
+    placed = [node for node in _nodes() if names & {str(node["NodeName"]), str(node["NodeID"])}]
+    return all(is_reachable(node) for node in placed if node["Alive"])
 
 
 def _failed(

@@ -303,15 +303,15 @@ class Promises:
         attempts = self._world.rows.attempts.list(job.id)
         numbers = [attempt.number for attempt in attempts]
         self._hold(numbers == list(range(1, job.attempt + 1)), f"{name}: attempts {numbers}")
-        gangs = {gang.request.attempt: gang for gang in self._gangs(job.id)}
+        gangs = self._gangs(job.id)  # of one Attempt several, where a cluster forgot one
         for attempt in attempts:
             outcome = attempt.outcome
             self._hold(attempt.state is AttemptState.ENDED, f"{name}: {attempt} at the end")
             if outcome is None or outcome.state is not S.FAILED:
                 continue
             handle = AttemptHandle(job.id, attempt.number)
-            causes = set(gangs[attempt.number].causes) if attempt.number in gangs else set()
-            causes |= self._unseen.get(handle, set())
+            of_gangs = (gang.causes for gang in gangs if gang.handle == handle)
+            causes = self._unseen.get(handle, set()).union(*of_gangs)
             if handle in self._refused:
                 causes.add("refused")
             if outcome.reason is Reason.STORE_UNAVAILABLE:
