@@ -64,6 +64,10 @@ class Promises:
         self._were: dict[str, set[JobState]] = {}  # job -> every state it was ever in
         self.models: dict[str, set[str]] = {}
 
+    def knows(self, job: str) -> bool:
+        """Whether the rows have told of a job."""
+        return job in self._states
+
     # Things that happen to gangs.
 
     def refused(self, handle: AttemptHandle) -> None:
@@ -118,8 +122,8 @@ class Promises:
             Goal.FAIL: (found.active_seconds or found.pre_running_seconds) is not None,
             Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED
             or (gang.is_hanging or gang.is_stuck),
-            # It was refused, and came up all the same: another request was still on its way.
-            None: gang.handle in self._refused,
+            # It was refused or forgotten, and came up all the same: another request was on its way.
+            None: gang.handle in self._refused or not gang.has_ranks,
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
 
@@ -212,6 +216,8 @@ class Promises:
     def are_settled(self) -> bool:
         """Whether nothing is left to do."""
         if any(True for cluster in self._world.clusters for _ in cluster.running()):
+            return False
+        if self._world.rows.jobs.abandoned():
             return False
         return all(
             job.state is S.SUSPENDED or self._waits_for_people(job)
@@ -348,8 +354,12 @@ class Promises:
         name = self._world.name(job.id)
         retries = self._world.policy.rules.get(job.reason)
         if job.reason is Reason.DEPENDENCY_FAILED:
-            lost = [self._were[parent] & {S.FAILED, S.CANCELLED} for parent in job.after]
-            self._hold(any(lost), f"{name}: {job.message}")
+            is_lost = any(
+                self._were.get(parent, set()) & {S.FAILED, S.CANCELLED}
+                or self._world.rows.jobs.get(parent) is None
+                for parent in job.after
+            )
+            self._hold(is_lost, f"{name}: {job.message}")
         elif job.reason is Reason.DEADLINE_EXCEEDED:
             limit = job.active_seconds or job.pre_running_seconds
             self._hold(limit is not None, f"{name}: {job.message}")

@@ -77,7 +77,7 @@ class Users:
         name = chance.choice(("camera", "news"))
         id = job_id(now, chance.randbytes(10))
         # One in a while names a job that is there; now and then more than one.
-        earlier = list(self.natures)
+        earlier = [id for id in self.natures if self.world.promises.knows(id)]
         after = tuple(chance.sample(earlier, 1)) if earlier and chance.random() < 0.25 else ()
         job = Job(
             id=id,
