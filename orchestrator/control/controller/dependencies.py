@@ -36,8 +36,8 @@ class Dependencies:
             elif open_:
                 blocked[job.id] = Wait(
                     reason=WaitReason.DEPENDENCY,
-                    message=f"waits for {', '.join(open_)} to succeed",
-                    remedy=f"see `orchestrator show {open_[0]}`",
+                    message=f"It waits for {', '.join(open_)} to succeed.",
+                    remedy=f"`orchestrator show {open_[0]}` tells how far that is.",
                 )
         return blocked, failed
 
