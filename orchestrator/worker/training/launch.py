@@ -38,6 +38,7 @@ START_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 TRAIN_SETTINGS = {
     START_TIMEOUT: "600",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",  # an actor that nobody here listens to
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",  # what scripts print would be logged a second time
 }
 """Of Ray Train's own environment, unless the cluster's operator has set them."""
 
