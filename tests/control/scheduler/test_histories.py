@@ -1,10 +1,15 @@
-"""What holds whatever happens: random histories of a small cluster, always the same ones."""
+"""What holds whatever happens: random histories of a small cluster.
+
+They are always the same ones, unless `SCHEDULER_HISTORIES` asks for so many others.
+"""
 
 from __future__ import annotations
 
+import os
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,11 +18,14 @@ from orchestrator.records import Demand, Queue, Wait, WaitReason
 from tests.control.scheduler.builders import GB, node
 from tests.control.scheduler.world import Job, World
 
+MORE = os.environ.get("SCHEDULER_HISTORIES")
+
 HISTORIES = settings(
-    derandomize=True,
+    derandomize=MORE is None,
     deadline=None,
     database=None,
-    max_examples=150,
+    print_blob=MORE is not None,
+    max_examples=int(MORE or 100),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
@@ -152,6 +160,7 @@ def new_job(world: World, estimate: float | None, **fields: Any) -> Job:
     )
 
 
+@pytest.mark.timeout(3600)
 @HISTORIES
 @given(worlds, histories)
 def test_promises_hold_in_every_cycle(world: World, history: list[tuple[str, Any]]) -> None:
@@ -161,6 +170,7 @@ def test_promises_hold_in_every_cycle(world: World, history: list[tuple[str, Any
         world.cycle()
 
 
+@pytest.mark.timeout(3600)
 @HISTORIES
 @given(worlds, histories)
 def test_every_job_that_can_start_does_once_arrivals_stop(
@@ -174,6 +184,7 @@ def test_every_job_that_can_start_does_once_arrivals_stop(
         assert (job.ended_as is not None) or not world.could_ever_start(job), job
 
 
+@pytest.mark.timeout(3600)
 @HISTORIES
 @given(worlds, st.lists(st.one_of(submissions, passings), min_size=10, max_size=30))
 def test_nobody_gives_way_in_vain(world: World, history: list[tuple[str, Any]]) -> None:
