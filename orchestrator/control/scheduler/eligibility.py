@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from orchestrator.control.scheduler import waits
-from orchestrator.control.scheduler.gangs import Frontier, Gang, fits, slots
+from orchestrator.control.scheduler.accounts import NOTHING, least
+from orchestrator.control.scheduler.gangs import Amount, Frontier, Gang, fits, slots
 from orchestrator.control.scheduler.ledger import Ledger, Option, Site, Variant
 from orchestrator.control.scheduler.order import Line
 from orchestrator.control.scheduler.share import QuotaBook
@@ -35,6 +36,7 @@ class Fitting:
         self._ledger = ledger
         self._of_gang: dict[Gang, tuple[Variant, ...] | Wait] = {}
         self._of_line: dict[tuple[Line, tuple[Variant, ...]], tuple[Option, ...]] = {}
+        self._least: dict[tuple[Variant, ...], tuple[Amount, int]] = {}
         self._too_large: dict[Variant, Frontier] = defaultdict(Frontier)
 
     def options(self, line: Line, gang: Gang) -> tuple[Option, ...] | Wait:
@@ -60,9 +62,14 @@ class Fitting:
         if not self._ledger.sites:
             return waits.no_nodes()
         variants = self._ledger.variants(gang)
-        if not all(self._fits_empty(gang, variant) for variant in variants):
-            variants = tuple(variant for variant in variants if self._fits_empty(gang, variant))
-        return variants or self._why_not(gang, self._ledger.variants(gang))
+        known = self._least.get(variants)
+        if known is None:
+            known = self._least[variants] = _least_of(variants)
+        smallest, count = known
+        if slots(smallest, gang) * count >= gang.workers:
+            return variants  # as nearly always
+        fitting = tuple(variant for variant in variants if self._fits_empty(gang, variant))
+        return fitting or self._why_not(gang, variants)
 
     def _fits_empty(self, gang: Gang, variant: Variant) -> bool:
         """Counts only where neither the smallest nor the largest node of all answers."""
@@ -106,6 +113,16 @@ class Fitting:
 
     def _kinds(self) -> list[str]:
         return sorted({s.accelerator for s in self._ledger.sites.values() if s.accelerator})
+
+
+def _least_of(variants: tuple[Variant, ...]) -> tuple[Amount, int]:
+    """What the smallest node of all has, and how many nodes the smallest variant has."""
+    if not variants:
+        return NOTHING, 0
+    found = variants[0].smallest
+    for variant in variants[1:]:
+        found = least(found, variant.smallest)
+    return found, min(len(variant.sites) for variant in variants)
 
 
 def _could_hold(option: Option, gang: Gang, book: QuotaBook) -> bool:

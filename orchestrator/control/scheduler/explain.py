@@ -17,7 +17,6 @@ from orchestrator.records import Wait
 class Why(IntEnum):
     """Why a job could not start at once. Of several answers, by where it might go, the largest."""
 
-    CLOSED = 0  # an earlier job of its queue needs the same nodes and no place could be kept for it
     QUOTA = 1
     NO_ROOM = 2
     PROMISED = 3  # there is room, and it is promised to jobs that come first
@@ -32,11 +31,15 @@ def explain(line: Line, seeker: Seeker, why: Why, kept: Relief | Slot | None) ->
     key = (why, _said_of(line, seeker.gang, why), workload.team, workload.priority)
     told = line.told.get(key)
     if told is None:
-        told = line.told[key] = (
-            (waits.closed(line.closed_by(workload.team)),)
-            if why is Why.CLOSED
-            else (_own(line, seeker, why), *_before(line, workload))
-        )
+        told = line.told[key] = (_own(line, seeker, why), *_before(line, workload))
+    return told
+
+
+def explain_closed(line: Line, team: str) -> tuple[Wait, ...]:
+    """An earlier job of its queue needs the same nodes, and no place could be kept for that one."""
+    told = line.told.get((team,))
+    if told is None:
+        told = line.told[team,] = (waits.closed(line.closed_by(team)),)
     return told
 
 

@@ -44,6 +44,7 @@ class Line:
         self._blocked_teams: set[str] = set()
         self._closed: dict[str | None, frozenset[Pool]] = {}  # to a team; None: to all of them
         self._closed_by: dict[str | None, Workload] = {}
+        self._closed_to: dict[str, frozenset[Pool]] = {}  # what follows from these, once asked for
         self._open: dict[tuple[str, tuple[Option, ...]], tuple[Option, ...]] = {}
         self._teams: dict[str, list[Entry]] = {}
         self._turns: list[tuple[int, float, float, str, str]] = []
@@ -96,12 +97,17 @@ class Line:
         pools = frozenset(pool for variant in variants for pool in variant.pools)
         self._closed[whom] = self._closed.get(whom, NO_POOLS) | pools
         self._closed_by[whom] = first
+        self._closed_to.clear()
         self._open.clear()
 
     def closed_to(self, team: str) -> frozenset[Pool]:
         if not self._closed:
             return NO_POOLS
-        return self._closed.get(None, NO_POOLS) | self._closed.get(team, NO_POOLS)
+        found = self._closed_to.get(team)
+        if found is None:
+            found = self._closed.get(None, NO_POOLS) | self._closed.get(team, NO_POOLS)
+            self._closed_to[team] = found
+        return found
 
     def open_to(self, team: str, options: tuple[Option, ...]) -> tuple[Option, ...]:
         """Those that are not closed altogether to the team."""

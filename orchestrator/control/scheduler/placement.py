@@ -45,7 +45,7 @@ def place(
         tight = search.tightest(remaining)
         if tight is not None:
             return [*parts, (tight, remaining)]
-        following = next(roomiest, None)
+        following = next(roomiest, None) if remaining > 1 else None
         if following is None:
             return None
         site, number = following

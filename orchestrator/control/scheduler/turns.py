@@ -17,11 +17,11 @@ from orchestrator.control.scheduler.backfill import (
     find_slot,
     keep,
 )
-from orchestrator.control.scheduler.explain import Why, explain
+from orchestrator.control.scheduler.explain import Why, explain, explain_closed
 from orchestrator.control.scheduler.gangs import fits, times
 from orchestrator.control.scheduler.ledger import Ledger, Option, Parts, Pool, Seeker, Variant
 from orchestrator.control.scheduler.order import Entry, Line
-from orchestrator.control.scheduler.placement import NO_POOLS, place
+from orchestrator.control.scheduler.placement import place
 from orchestrator.control.scheduler.preemption import (
     Relief,
     Victim,
@@ -54,12 +54,15 @@ class Turns:
     def serve(self, line: Line, entry: Entry) -> None:
         """Decides about one job; those that come before it were served already."""
         workload = entry.workload
+        options = line.open_to(workload.team, entry.options)
+        if not options:
+            line.note_blocked(workload, is_next=False)
+            self.waits[workload.job] = explain_closed(line, workload.team)
+            return
         seconds = workload.remaining_seconds
         run_seconds = inf if seconds is None or seconds <= 0 else seconds
-        ends_at = self._ledger.now + run_seconds
-        options = line.open_to(workload.team, entry.options)
-        seeker = Seeker(workload, entry.gang, options, run_seconds, ends_at)
-        closed = line.closed_to(workload.team) if options else NO_POOLS
+        seeker = Seeker(workload, entry.gang, options, run_seconds, self._ledger.now + run_seconds)
+        closed = line.closed_to(workload.team)
         # 1. Start it where there is room that nobody is promised.
         found = self._find_place(line, seeker, closed)
         if not isinstance(found, Why):
@@ -83,10 +86,10 @@ class Turns:
     ) -> tuple[Option, Parts] | Why:
         """The place on the fewest nodes, none of those to avoid if it can be; or why there is none,
         the most hopeful reason of all."""
-        if not seeker.options:
-            return Why.CLOSED
-        book, total = line.book, seeker.gang.total
-        if book.is_limited and not fits(total, room(book.account, seeker.ends_at)):
+        account, total = line.book.account, seeker.gang.total
+        if not fits(total, account.free):
+            return Why.QUOTA
+        if account.claims and not fits(total, room(account, seeker.ends_at)):
             return Why.QUOTA
         avoid = seeker.workload.avoid
         found = self._best_place(seeker, closed, avoid)
@@ -98,7 +101,7 @@ class Turns:
         self, seeker: Seeker, closed: frozenset[Pool], avoid: frozenset[str]
     ) -> tuple[Option, Parts] | Why:
         best: tuple[Option, Parts] | None = None
-        why = Why.CLOSED
+        why = Why.QUOTA
         for option in seeker.options:
             variant = option.variant
             parts: Parts | Why = Why.QUOTA
