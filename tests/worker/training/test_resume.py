@@ -105,7 +105,7 @@ def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
         },
         engine=case["engine"],
         method=case.get("method", {"type": "full"}),
-        selection=case.get("selection", {"metric": "toy/macro_f1", "mode": "max"}),
+        selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
         evaluation={"metrics": ["accuracy"], "bootstrap_samples": 10},
