@@ -65,7 +65,7 @@ class S3Server:
             *(self.binary, "server", f"-dir={self.folder / 'data'}"),
             *(f"-ip={self.host}", f"-ip.bind={self.host}", "-master.telemetry=false"),
             "-master.electionTimeout=1s",  # a restart takes 3 s instead of 20
-            *("-volume.max=100", "-master.volumeSizeLimitMB=64"),
+            *("-volume.max=1000", "-master.volumeSizeLimitMB=64"),
             *("-filer", "-s3", f"-s3.config={identities}"),
             *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.port={s3}"),
             *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),

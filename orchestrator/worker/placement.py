@@ -7,6 +7,7 @@ takes its part of the gang with it, and Ray would wait for another of the same i
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
@@ -16,6 +17,7 @@ from orchestrator.records import Launch
 
 NODE_ID_LABEL = "ray.io/node-id"
 WATCH_SECONDS = 2.0
+PROBE_SECONDS = 3.0
 
 Nodes = Iterable[Mapping[str, Any]]
 """As `ray.nodes()` tells them."""
@@ -56,6 +58,16 @@ def label_selectors(launch: Launch, ids: Mapping[str, str]) -> list[dict[str, st
     return [
         {NODE_ID_LABEL: ids[part.node]} for part in launch.placement for _ in range(part.workers)
     ]
+
+
+def is_reachable(node: Mapping[str, Any], timeout_seconds: float = PROBE_SECONDS) -> bool:
+    """Whether a node's Ray accepts connections: a dead one is listed as alive for a while."""
+    where = (str(node["NodeManagerAddress"]), int(node["NodeManagerPort"]))
+    try:
+        socket.create_connection(where, timeout_seconds).close()
+    except OSError:
+        return False
+    return True
 
 
 class NodeWatch:

@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "spec.md"
 
 def test_its_specs_load_and_pass_the_checks() -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert len(blocks) == 1
+    assert len(blocks) == 2
     for block in blocks:
         assert check_spec(load_spec(block).spec) == []
 

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
 import pytest
 
 from orchestrator.records import Launch, Placed
-from orchestrator.worker.placement import GangMisplaced, Nodes, NodeWatch, label_selectors, node_ids
+from orchestrator.worker.placement import (
+    GangMisplaced,
+    Nodes,
+    NodeWatch,
+    is_reachable,
+    label_selectors,
+    node_ids,
+)
 from tests.control.builders import JOB, launch_of
 
 NODES = [
@@ -69,3 +77,11 @@ def test_the_watch_tells_of_a_node_that_died_and_of_no_failed_look() -> None:
     with NodeWatch({"n1": "id-1", "n2": "id-2"}, look, lost, seconds=0.001):
         assert heard.wait(30)
     assert (told, looks) == ([["n1"]], [])
+
+
+def test_a_node_that_died_just_now_refuses_before_it_is_called_dead() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        node = {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": port}
+        assert is_reachable(node)
+    assert not is_reachable(node)

@@ -1,4 +1,4 @@
-"""What a review team counts: an angry customer taken for a happy one costs more than the reverse."""
+"""What a review team counts: an angry customer taken for a happy one costs more than that."""
 
 import numpy as np
 

@@ -25,10 +25,10 @@ from orchestrator.control.controller.effects import Effects, Key
 from orchestrator.control.controller.knowledge import Knowledge
 from orchestrator.control.controller.lifecycle import decide, preempted
 from orchestrator.control.controller.machines import Machines
+from orchestrator.control.controller.planning import plan
 from orchestrator.control.controller.policy import Policy
 from orchestrator.control.controller.values import Act, Concluded, Known, Move, View
 from orchestrator.control.controller.workloads import nodes_of, snapshot
-from orchestrator.control.scheduler import plan_cycle
 from orchestrator.control.scheduler.values import Admit, Decisions
 from orchestrator.control.scheduler.values import Policy as SchedulingPolicy
 from orchestrator.control.store import (
@@ -109,7 +109,7 @@ class Controller:
         self.wake = wake if wake is not None else threading.Event()
         self._lease: Lease | None = None
         self._renew_at = 0.0
-        self._machines = Machines(nodes if nodes is not None else {})
+        self.machines = Machines(nodes if nodes is not None else {})
         self._schedule_at = float("-inf")
         self._waiting: frozenset[str] = frozenset()  # jobs, when they were scheduled last
         self._defective: set[tuple[str, int]] = set()  # jobs at versions that were complained of
@@ -160,6 +160,7 @@ class Controller:
         now = self.means.clock()
         # 1. One decides.
         if not self._hold_lease(now):
+            self.machines.watch(self.means.place.backends, self.means.effects, now)
             return False
         # 2. What there is, and what earlier acts have found out.
         live: Live = {job.id: (job, attempt) for job, attempt in self.rows.jobs.live()}
@@ -176,7 +177,7 @@ class Controller:
         # 4. What was given up while nobody could be asked about it.
         self._abandoned.sweep(self.means.place, self.means.effects, self._term, now)
         # 5. Who starts, and who gives way.
-        self._machines.ask(self.means.place.backends, self.means.effects, now)
+        self.machines.ask(self.means.place.backends, self.means.effects, now)
         waiting = frozenset(id for id, (job, _) in live.items() if job.state is JobState.QUEUED)
         is_news = moved or learned or waiting != self._waiting  # whoever comes is not kept waiting
         if is_news or now >= self._schedule_at:
@@ -223,7 +224,7 @@ class Controller:
             if isinstance(result, Exception) and not isinstance(result, OrchestratorError):
                 logger.error("%s of %s failed", key.act, key.job, exc_info=result)
             if key.act is Act.COUNT:
-                self._machines.learn(key.job, result)
+                self.machines.learn(key.job, result)
             elif key.term != self._term:
                 continue  # begun before another process led: it may be no longer so
             elif key.act is Act.SWEEP:
@@ -231,7 +232,7 @@ class Controller:
             else:
                 self._knowledge.learn(key, result, now)
                 if isinstance(result, Concluded) and result.lost_nodes:
-                    self._machines.ask_soon()
+                    self.machines.ask_soon()
         return bool(results)
 
     # One job
@@ -318,10 +319,10 @@ class Controller:
 
     def _schedule(self, live: Live, blocked: Mapping[str, Wait], now: float) -> bool:
         waits = any(job.state is JobState.QUEUED for job, _ in live.values())
-        told = self._machines.told
+        told = self.machines.told
         if not waits or told.keys() != self.means.place.backends.keys():
             return False  # a backend that was not heard of yet is no reason to say "never fits"
-        decisions = plan_cycle(
+        decisions = plan(
             snapshot(
                 live.values(),
                 nodes_of(told, self._abandoned.all),

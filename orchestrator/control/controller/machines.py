@@ -30,6 +30,13 @@ class Machines:
         for name, backend in backends.items():
             effects.start(Key(name, 0, Act.COUNT), backend.nodes)
 
+    def watch(self, backends: Mapping[str, Backend], effects: Effects, now: float) -> None:
+        """What a standby does: the API of its process shows the machines, and plans by them."""
+        self.ask(backends, effects, now)
+        for key, result in effects.finished():
+            if key.act is Act.COUNT:  # the others were begun when it led, and are too late
+                self.learn(key.job, result)
+
     def ask_soon(self) -> None:
         """A node was found dead: the next gang must not be placed by what was told before."""
         self._ask_at = float("-inf")

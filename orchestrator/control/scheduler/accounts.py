@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 from orchestrator.control.scheduler.gangs import Amount, fits
 
+NOTHING: Amount = (0, 0, 0)
+
 
 class Holding(NamedTuple):
     """What a running job has of it."""
@@ -40,7 +42,7 @@ class Account:
 
     def __init__(self, free: Amount) -> None:
         self.free = free
-        self.leaving: Amount = (0, 0, 0)  # held by those that are stopping
+        self.leaving: Amount = NOTHING  # held by those that are stopping
         self.holdings: list[Holding] = []
         self.claims: list[Claim] = []
         self._after: list[Amount] | None = None

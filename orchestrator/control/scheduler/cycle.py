@@ -12,7 +12,7 @@ from orchestrator.control.scheduler.accounts import Holding, plus
 from orchestrator.control.scheduler.eligibility import Fitting, obstacles
 from orchestrator.control.scheduler.gangs import Amount, Gang
 from orchestrator.control.scheduler.ledger import Ledger, ends_of
-from orchestrator.control.scheduler.order import Line, in_turn
+from orchestrator.control.scheduler.order import Entry, Line, in_turn
 from orchestrator.control.scheduler.share import QuotaBook
 from orchestrator.control.scheduler.turns import Turns
 from orchestrator.control.scheduler.values import Decisions, Snapshot, Workload
@@ -32,8 +32,8 @@ def plan_cycle(snapshot: Snapshot) -> Decisions:
     told = _form_lines(waiting, ledger, lines)
     # 3. In turn: start it; or make room for it; or keep a place for it; or let it wait.
     turns = Turns(ledger, lines, snapshot.policy)
-    for line, workload, gang in in_turn(lines.values()):
-        turns.serve(line, workload, gang)
+    for line, entry in in_turn(lines.values()):
+        turns.serve(line, entry)
     # 4. Everyone who does not start is told why.
     return Decisions(
         admissions=tuple(turns.admissions),
@@ -56,13 +56,12 @@ def standings(snapshot: Snapshot) -> dict[str, int]:
     _form_lines(waiting, ledger, lines)
     places: dict[str, int] = {}
     last = dict.fromkeys(lines, 0)
-    for line, workload, gang in in_turn(lines.values()):
+    for line, entry in in_turn(lines.values()):
         last[line.name] += 1
+        workload = entry.workload
         places[workload.job] = last[line.name]
-        options = line.options[gang]
-        assert not isinstance(options, Wait), "who fits nowhere stands in no line"
-        holding = Holding(workload.job, gang.total, inf, inf)
-        line.book.hold(workload.team, holding, options[0].variant.accelerator)
+        holding = Holding(workload.job, entry.gang.total, inf, inf)
+        line.book.hold(workload.team, holding, entry.options[0].variant.accelerator)
     return places
 
 
@@ -83,10 +82,11 @@ def _enter_holders(
         if workload.is_waiting:
             waiting.append((workload, gang))
         elif workload.placement:
-            ledger.place(workload, gang)
+            ends_at, soonest = ends_of(workload, snapshot.now)
+            ledger.place(workload, gang, ends_at, soonest)
             line = lines.get(workload.queue)
             if line is not None:
-                holding = Holding(workload.job, gang.total, *ends_of(workload, snapshot.now))
+                holding = Holding(workload.job, gang.total, ends_at, soonest)
                 kind = ledger.kind_of(workload, gang)
                 line.book.hold(workload.team, holding, kind, is_leaving=workload.is_stopping)
     return waiting
@@ -106,16 +106,15 @@ def _form_lines(
                 nowhere[workload.queue] = (waits.unknown_queue(workload.queue),)
             told[workload.job] = nowhere[workload.queue]
             continue
-        options = line.options.get(gang)
-        if options is None:
-            options = line.options[gang] = fitting.options(line, gang)
-        found = tuple(obstacles(workload, line, ledger.now))
+        options = fitting.options(line, gang)
+        found = obstacles(workload, line, ledger.now)
         if isinstance(options, Wait):
             found = (*found, options)
         if found:
             told[workload.job] = found
         else:
-            line.add((-workload.priority, workload.queued_at, workload.job, workload, gang))
+            assert not isinstance(options, Wait), "it would have been found"
+            line.add(Entry(workload, gang, options))
     for line in lines.values():
         line.begin()
     return told

@@ -6,24 +6,26 @@ Called by `cycle`, before anyone's turn.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
 
 from orchestrator.control.scheduler import waits
-from orchestrator.control.scheduler.gangs import Frontier, Gang, slots
+from orchestrator.control.scheduler.gangs import Frontier, Gang, fits, slots
 from orchestrator.control.scheduler.ledger import Ledger, Option, Site, Variant
 from orchestrator.control.scheduler.order import Line
+from orchestrator.control.scheduler.share import QuotaBook
 from orchestrator.control.scheduler.values import Node, Workload
 from orchestrator.records import Wait
 
 
-def obstacles(workload: Workload, line: Line, now: float) -> Iterator[Wait]:
+def obstacles(workload: Workload, line: Line, now: float) -> tuple[Wait, ...]:
     """What is in the way of the job itself, whatever its gang."""
+    found: tuple[Wait, ...] = ()
     if workload.blocked_by is not None:
-        yield workload.blocked_by
+        found = (workload.blocked_by,)
     if line.book.queue.is_paused:
-        yield waits.paused(line.name)
+        found = (*found, waits.paused(line.name))
     if workload.eligible_at is not None and workload.eligible_at > now:
-        yield waits.not_before(workload.eligible_at)
+        found = (*found, waits.not_before(workload.eligible_at))
+    return found
 
 
 class Fitting:
@@ -32,8 +34,8 @@ class Fitting:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._of_gang: dict[Gang, tuple[Variant, ...] | Wait] = {}
+        self._of_line: dict[tuple[Line, tuple[Variant, ...]], tuple[Option, ...]] = {}
         self._too_large: dict[Variant, Frontier] = defaultdict(Frontier)
-        self._small_enough: dict[Variant, Frontier] = defaultdict(Frontier)
 
     def options(self, line: Line, gang: Gang) -> tuple[Option, ...] | Wait:
         """The nodes the gang may be spread over in turn; a Wait where it fits none, ever."""
@@ -42,31 +44,39 @@ class Fitting:
             variants = self._of_gang[gang] = self._variants(gang)
         if isinstance(variants, Wait):
             return variants
+        options = self._of_line.get((line, variants))
+        if options is None:
+            accounts = ((variant, line.book.accounts(variant.accelerator)) for variant in variants)
+            options = tuple(Option(variant, found) for variant, found in accounts)
+            self._of_line[line, variants] = options
         book = line.book
-        options = tuple(
-            Option(variant, book.accounts(variant.accelerator))
-            for variant in variants
-            if book.could_hold(gang.total, variant.accelerator)
-        )
+        if not fits(gang.total, book.limits):
+            return waits.never_in_quota(gang, book)
+        if book.kinds:
+            options = tuple(option for option in options if _could_hold(option, gang, book))
         return options or waits.never_in_quota(gang, book)
 
     def _variants(self, gang: Gang) -> tuple[Variant, ...] | Wait:
         if not self._ledger.sites:
             return waits.no_nodes()
         variants = self._ledger.variants(gang)
-        fitting = tuple(variant for variant in variants if self._fits_empty(gang, variant))
-        return fitting or self._why_not(gang, variants)
+        if not all(self._fits_empty(gang, variant) for variant in variants):
+            variants = tuple(variant for variant in variants if self._fits_empty(gang, variant))
+        return variants or self._why_not(gang, self._ledger.variants(gang))
 
     def _fits_empty(self, gang: Gang, variant: Variant) -> bool:
-        upside_down = tuple(-coordinate for coordinate in gang.point)
-        if self._small_enough[variant].covers(upside_down):
+        """Counts only where neither the smallest nor the largest node of all answers."""
+        count, workers = len(variant.sites), gang.workers
+        if slots(variant.smallest, gang) * count >= workers:
             return True
-        if self._too_large[variant].covers(gang.point):
+        if slots(variant.largest, gang) * count < workers:
             return False
-        if most_workers(variant.sites, gang) >= gang.workers:
-            self._small_enough[variant].add(upside_down)
+        too_large = self._too_large[variant]
+        if too_large.covers(gang.point):
+            return False
+        if most_workers(variant.sites, gang) >= workers:
             return True
-        self._too_large[variant].add(gang.point)
+        too_large.add(gang.point)
         return False
 
     def _why_not(self, gang: Gang, variants: tuple[Variant, ...]) -> Wait:
@@ -96,6 +106,12 @@ class Fitting:
 
     def _kinds(self) -> list[str]:
         return sorted({s.accelerator for s in self._ledger.sites.values() if s.accelerator})
+
+
+def _could_hold(option: Option, gang: Gang, book: QuotaBook) -> bool:
+    """Whether the quota of its kind of GPU is enough with nothing else in the queue."""
+    limit = book.kind_limits.get(option.variant.accelerator or "")
+    return limit is None or gang.total[2] <= limit
 
 
 def most_workers(sites: list[Site], gang: Gang) -> int:

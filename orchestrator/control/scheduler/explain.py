@@ -6,6 +6,7 @@ from enum import IntEnum
 
 from orchestrator.control.scheduler import waits
 from orchestrator.control.scheduler.backfill import Slot
+from orchestrator.control.scheduler.gangs import Gang
 from orchestrator.control.scheduler.ledger import Seeker
 from orchestrator.control.scheduler.order import Line
 from orchestrator.control.scheduler.preemption import Relief
@@ -27,15 +28,23 @@ def explain(line: Line, seeker: Seeker, why: Why, kept: Relief | Slot | None) ->
     if kept is not None:
         return (*_with_a_place(line, seeker, why, kept), *_before(line, seeker.workload))
     # Jobs that differ in nothing that is told share what they are told.
-    key = (seeker.gang, why, seeker.workload.team, seeker.workload.priority)
+    workload = seeker.workload
+    key = (why, _said_of(line, seeker.gang, why), workload.team, workload.priority)
     told = line.told.get(key)
     if told is None:
         told = line.told[key] = (
-            (waits.closed(line.closed_by(seeker.workload.team)),)
+            (waits.closed(line.closed_by(workload.team)),)
             if why is Why.CLOSED
-            else (_own(line, seeker, why), *_before(line, seeker.workload))
+            else (_own(line, seeker, why), *_before(line, workload))
         )
     return told
+
+
+def _said_of(line: Line, gang: Gang, why: Why) -> object:
+    """What a sentence of this kind says of the gang."""
+    if why is Why.QUOTA:
+        return waits.counted(gang, line.book)
+    return gang if why is Why.NO_ROOM else None
 
 
 def _own(line: Line, seeker: Seeker, why: Why) -> Wait:

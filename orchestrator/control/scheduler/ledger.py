@@ -8,17 +8,19 @@ GPU, since a gang steps at the pace of its slowest. Called by `cycle`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import NamedTuple
 
-from orchestrator.control.scheduler.accounts import Account, Holding
+from orchestrator.control.scheduler.accounts import NOTHING, Account, Holding, minus, plus
 from orchestrator.control.scheduler.gangs import (
     MILLI,
+    Amount,
     Frontier,
     Gang,
     amount,
+    sorted_items,
     times,
 )
 from orchestrator.control.scheduler.values import Node, Snapshot, Workload
@@ -52,35 +54,55 @@ class Site(Account):
         if self.pool is not None:
             self.pool.add(self)
 
+    def end_now(self, job: str, now: float) -> list[Holding]:
+        ending = super().end_now(job, now)
+        if self.pool is not None:
+            for holding in ending:
+                self.pool.leaving = plus(self.pool.leaving, holding.amount)
+        return ending
+
 
 class Pool:
     """Nodes that differ in nothing but what is free of them."""
 
-    __slots__ = ("accelerator", "backend", "by_cpu", "by_gpu", "cpu", "gpu", "has_gpus", "labels")
+    __slots__ = (
+        "accelerator",
+        "backend",
+        "by_cpu",
+        "by_gpu",
+        "free",
+        "has_gpus",
+        "labels",
+        "leaving",
+    )
 
     def __init__(self, site: Site, labels: dict[str, str]) -> None:
         self.backend = site.backend
         self.accelerator = site.accelerator
         self.has_gpus = site.capacity[2] > 0
         self.labels = labels
-        self.cpu = 0  # free in all its nodes together
-        self.gpu = 0
+        self.free: Amount = NOTHING  # in all its nodes together
+        self.leaving: Amount = NOTHING  # held there by those that are stopping
         self.by_gpu: list[dict[int, Site]] = []  # free GPUs -> index -> site
         self.by_cpu: list[dict[int, Site]] = []  # free whole cores -> index -> site
 
     def add(self, site: Site) -> None:
         cpu, _, gpu = site.free
-        self.cpu += max(cpu, 0)
-        self.gpu += max(gpu, 0)
+        self.free = plus(self.free, _not_below_zero(site.free))
+        self.leaving = plus(self.leaving, site.leaving)
         _bucket(self.by_gpu, gpu)[site.index] = site
         _bucket(self.by_cpu, cpu // MILLI)[site.index] = site
 
     def remove(self, site: Site) -> None:
         cpu, _, gpu = site.free
-        self.cpu -= max(cpu, 0)
-        self.gpu -= max(gpu, 0)
+        self.free = minus(self.free, _not_below_zero(site.free))
+        self.leaving = minus(self.leaving, site.leaving)
         del _bucket(self.by_gpu, gpu)[site.index]
         del _bucket(self.by_cpu, cpu // MILLI)[site.index]
+
+
+def _not_below_zero(free: Amount) -> Amount:
+    return max(free[0], 0), max(free[1], 0), max(free[2], 0)
 
 
 def _bucket(buckets: list[dict[int, Site]], free: int) -> dict[int, Site]:
@@ -97,46 +119,65 @@ class Variant:
     __slots__ = (
         "accelerator",
         "backend",
-        "failed",
+        "largest",
         "no_room",
+        "no_room_soon",
         "no_victims",
         "pools",
         "promised",
         "sites",
+        "smallest",
         "tiers",
     )
 
-    def __init__(self, backend: str, accelerator: str | None, pools: list[Pool]) -> None:
+    def __init__(
+        self, backend: str, accelerator: str | None, pools: list[Pool], sites: list[Site]
+    ) -> None:
         self.backend = backend
         self.accelerator = accelerator
         self.pools = frozenset(pools)
         without = [pool for pool in pools if not pool.has_gpus]
         with_gpus = [pool for pool in pools if pool.has_gpus]
         self.tiers = tuple(tier for tier in (without, with_gpus) if tier)
-        self.sites: list[Site] = []
-        # What was found in this cycle: gangs that failed, whenever they ended; with their end; with
-        # their end and their priority, its sign turned.
-        self.no_room = Frontier()
-        self.promised = Frontier()
-        self.no_victims = Frontier()
-        self.failed: dict[Gang, float] = {}  # the same in short: those that end then or later
+        self.sites = sites
+        self.smallest = _extreme(min, sites)
+        self.largest = _extreme(max, sites)
+        # Gangs that failed in this cycle.
+        self.no_room = Frontier()  # even if nothing were claimed
+        self.promised = Frontier()  # because of claims
+        self.no_room_soon = Frontier()  # with those gone that are stopping, too
+        self.no_victims = Frontier()  # with all gone that may give way
 
-    def free_gpus(self) -> int:
-        return sum(pool.gpu for pool in self.pools)
+    def free(self) -> Amount:
+        """On all its nodes together."""
+        found: Amount = NOTHING
+        for pool in self.pools:
+            found = plus(found, pool.free)
+        return found
 
-    def free_cores(self) -> int:
-        return sum(pool.cpu for pool in self.pools)
+    def free_soon(self) -> Amount:
+        """The same once those that are stopping have stopped."""
+        found = self.free()
+        for pool in self.pools:
+            found = plus(found, pool.leaving)
+        return found
 
 
-class Option(NamedTuple):
+def _extreme(choose: Callable[[Iterable[int]], int], sites: Sequence[Site]) -> tuple[int, int, int]:
+    """Of each amount by itself, over the capacities of some sites."""
+    cpus, memory, gpus = zip(*(site.capacity for site in sites), strict=True)
+    return choose(cpus), choose(memory), choose(gpus)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
     """Nodes that a gang may be spread over, and the quota that it would count against there."""
 
     variant: Variant
-    accounts: list[Account]
+    accounts: tuple[Account, ...]  # the queue's, and that of the kind of GPU where there is one
 
 
-@dataclass(frozen=True, slots=True)
-class Seeker:
+class Seeker(NamedTuple):
     """A job whose turn it is to look for a place."""
 
     workload: Workload
@@ -160,7 +201,6 @@ class Ledger:
         self.drained: list[tuple[Site, Node]] = []
         self.holders: dict[str, tuple[Workload, Gang]] = {}
         self.stopping: set[str] = set()
-        self.no_room_soon: dict[Variant, Frontier] = {}  # gangs that fail with those gone, too
         self.lowest_priority = inf  # of those that hold something and are not stopping
         self.stopping_sites: dict[Site, None] = {}  # in order, each once
         self._open: list[tuple[Site, Node]] = []
@@ -181,16 +221,15 @@ class Ledger:
             demand.memory_bytes_per_worker,
             demand.gpus_per_worker,
             demand.accelerator,
-            tuple(sorted(labels.items())) if labels else None,
+            sorted_items(labels) if labels else None,
         )
         gang = self.gangs.get(key)
         if gang is None:
             gang = self.gangs[key] = Gang(demand)
         return gang
 
-    def place(self, workload: Workload, gang: Gang) -> None:
+    def place(self, workload: Workload, gang: Gang, ends_at: float, soonest: float) -> None:
         """Enters what a workload of the snapshot holds; before `form_pools`."""
-        ends_at, soonest = ends_of(workload, self.now)
         self.holders[workload.job] = workload, gang
         if workload.is_stopping:
             self.stopping.add(workload.job)
@@ -206,23 +245,32 @@ class Ledger:
             if workload.is_stopping:
                 self.stopping_sites[site] = None
 
-    def sites_of(self, workload: Workload) -> tuple[Site, ...]:
-        """The nodes a workload stands on, each once, as far as they are still there."""
-        names = dict.fromkeys((placed.backend, placed.node) for placed in workload.placement)
-        return tuple(self.sites[name] for name in names if name in self.sites)
+    def held_by(self, workload: Workload, gang: Gang) -> dict[Site, Amount]:
+        """What it takes of the nodes it stands on, as far as they are still there."""
+        held: dict[Site, Amount] = {}
+        for placed in workload.placement:
+            site = self.sites.get((placed.backend, placed.node))
+            if site is not None:
+                held[site] = plus(held.get(site, NOTHING), times(gang.part, placed.workers))
+        return held
 
     def kind_of(self, workload: Workload, gang: Gang) -> str | None:
         """The kind of GPU a workload holds."""
         if not gang.wants_gpus:
             return None
-        sites = self.sites_of(workload)
-        return sites[0].accelerator if sites else gang.accelerator
+        for placed in workload.placement:
+            site = self.sites.get((placed.backend, placed.node))
+            if site is not None:
+                return site.accelerator
+        return gang.accelerator
 
     def stop(self, job: str, sites: Iterable[Site]) -> None:
         """A workload that stands on these sites begins to stop."""
         self.stopping.add(job)
         self.stopping_sites.update(dict.fromkeys(sites))
-        self.no_room_soon.clear()  # the one thing that grows within a cycle
+        for variants in self._variants.values():
+            for variant in variants:
+                variant.no_room_soon = Frontier()  # the one thing that grows within a cycle
 
     def form_pools(self, waiting: Iterable[Gang]) -> None:
         """Sorts the nodes by what waiting gangs ask of them; after all that is held is entered."""
@@ -260,9 +308,8 @@ class Ledger:
             kind = pool.accelerator if wants_gpus else None
             groups.setdefault((pool.backend, kind), []).append(pool)
         for (backend, kind), pools in groups.items():
-            variant = Variant(backend, kind, pools)
-            variant.sites = [site for pool in pools for site in self._pooled[pool]]
-            yield variant
+            sites = [site for pool in pools for site in self._pooled[pool]]
+            yield Variant(backend, kind, pools, sites)
 
 
 def ends_of(workload: Workload, now: float) -> tuple[float, float]:

@@ -16,8 +16,20 @@ from orchestrator.control.scheduler.share import QuotaBook
 from orchestrator.control.scheduler.values import Workload
 from orchestrator.records import Wait
 
-Entry = tuple[int, float, str, Workload, Gang]
+Standing = tuple[int, float, str]
 """Priority with its sign turned, `queued_at`, job id: sorts as the jobs of one team stand."""
+
+
+class Entry:
+    """A job in line."""
+
+    __slots__ = ("gang", "options", "standing", "workload")
+
+    def __init__(self, workload: Workload, gang: Gang, options: tuple[Option, ...]) -> None:
+        self.standing: Standing = (-workload.priority, workload.queued_at, workload.job)
+        self.workload = workload
+        self.gang = gang
+        self.options = options  # where it may go
 
 
 class Line:
@@ -26,18 +38,18 @@ class Line:
     def __init__(self, book: QuotaBook) -> None:
         self.book = book
         self.name = book.queue.name
-        self.options: dict[Gang, tuple[Option, ...] | Wait] = {}
         self.head: Workload | None = None  # the first that had its turn and did not start
         self.told: dict[tuple[object, ...], tuple[Wait, ...]] = {}  # reasons that jobs share
         self.behind: Wait | None = None
-        self._team_heads: dict[str, Workload] = {}
+        self._blocked_teams: set[str] = set()
         self._closed: dict[str | None, frozenset[Pool]] = {}  # to a team; None: to all of them
         self._closed_by: dict[str | None, Workload] = {}
+        self._open: dict[tuple[str, tuple[Option, ...]], tuple[Option, ...]] = {}
         self._teams: dict[str, list[Entry]] = {}
         self._turns: list[tuple[int, float, float, str, str]] = []
 
     def add(self, entry: Entry) -> None:
-        self._teams.setdefault(entry[3].team, []).append(entry)
+        self._teams.setdefault(entry.workload.team, []).append(entry)
 
     def begin(self) -> None:
         """After the last `add`."""
@@ -49,9 +61,9 @@ class Line:
     def __bool__(self) -> bool:
         return bool(self._turns)
 
-    def next_standing(self) -> tuple[int, float, str]:
+    def next_standing(self) -> Standing:
         """Where its next job stands among those of other queues."""
-        return _standing(self._teams[self._turns[0][-1]][-1])
+        return self._teams[self._turns[0][-1]][-1].standing
 
     def pop(self) -> Entry:
         """The job whose turn it is; `settle` must follow once its fate is known."""
@@ -65,14 +77,17 @@ class Line:
         else:
             heappop(self._turns)
 
-    def is_first(self, workload: Workload) -> bool:
-        """Whether no job of its team had its turn and did not start."""
-        return workload.team not in self._team_heads
+    def may_keep(self, workload: Workload) -> bool:
+        """Whether a place may be kept for it: not if an earlier job of its team has to wait for
+        longer than until those that give way to it have stopped."""
+        return workload.team not in self._blocked_teams
 
-    def note_blocked(self, workload: Workload) -> None:
+    def note_blocked(self, workload: Workload, *, is_next: bool) -> None:
+        """It had its turn and does not start; `is_next`: it does so as soon as others stop."""
         if self.head is None:
             self.head = workload
-        self._team_heads.setdefault(workload.team, workload)
+        if not is_next:
+            self._blocked_teams.add(workload.team)
 
     def close(self, first: Workload, variants: Iterable[Variant]) -> None:
         """Keeps nodes from those that come later: in the queue, or in the team of one that is the
@@ -81,32 +96,43 @@ class Line:
         pools = frozenset(pool for variant in variants for pool in variant.pools)
         self._closed[whom] = self._closed.get(whom, NO_POOLS) | pools
         self._closed_by[whom] = first
+        self._open.clear()
 
     def closed_to(self, team: str) -> frozenset[Pool]:
         if not self._closed:
             return NO_POOLS
         return self._closed.get(None, NO_POOLS) | self._closed.get(team, NO_POOLS)
 
+    def open_to(self, team: str, options: tuple[Option, ...]) -> tuple[Option, ...]:
+        """Those that are not closed altogether to the team."""
+        if not self._closed:
+            return options
+        found = self._open.get((team, options))
+        if found is None:
+            closed = self.closed_to(team)
+            found = tuple(option for option in options if not option.variant.pools <= closed)
+            self._open[team, options] = found
+        return found
+
     def closed_by(self, team: str) -> Workload:
         return self._closed_by.get(None) or self._closed_by[team]
 
     def _turn(self, team: str) -> tuple[int, float, float, str, str]:
-        priority, queued_at, job, *_ = self._teams[team][-1]
+        priority, queued_at, job = self._teams[team][-1].standing
         return priority, self.book.share(team), queued_at, job, team
 
 
-def _standing(entry: Entry) -> tuple[int, float, str]:
-    return entry[:3]
+def _standing(entry: Entry) -> Standing:
+    return entry.standing
 
 
-def in_turn(lines: Iterable[Line]) -> Iterator[tuple[Line, Workload, Gang]]:
+def in_turn(lines: Iterable[Line]) -> Iterator[tuple[Line, Entry]]:
     """All jobs of all queues. The caller settles a job's fate before it asks for the next one."""
     heads = [(line.next_standing(), line) for line in lines if line]
     heapify(heads)
     while heads:
         _, line = heads[0]
-        entry = line.pop()
-        yield line, entry[3], entry[4]
+        yield line, line.pop()
         line.settle()
         if line:
             heapreplace(heads, (line.next_standing(), line))

@@ -11,8 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
-from orchestrator.control.scheduler.accounts import room
-from orchestrator.control.scheduler.gangs import MILLI, Gang, slots
+from orchestrator.control.scheduler.accounts import plus, room
+from orchestrator.control.scheduler.gangs import MILLI, Amount, Gang, fits, slots
 from orchestrator.control.scheduler.ledger import Parts, Pool, Site, Variant
 
 NO_POOLS: frozenset[Pool] = frozenset()
@@ -74,13 +74,11 @@ class _Search:
 
     def may_succeed(self) -> bool:
         """False where all that is free would not be enough, however it lay."""
-        cpu, _, gpu = self.gang.total
-        free_cpu = free_gpu = 0
+        free: Amount = (0, 0, 0)
         for tier in self._pools:
             for pool in tier:
-                free_cpu += pool.cpu
-                free_gpu += pool.gpu
-        return cpu <= free_cpu and gpu <= free_gpu
+                free = plus(free, pool.free)
+        return fits(self.gang.total, free)
 
     def tightest(self, workers: int) -> Site | None:
         """The node with the least room that holds so many workers."""

@@ -31,6 +31,7 @@ class QuotaBook:
             if name.startswith(f"{GPU}/")
         }
         self.kind_limits = {kind: account.free[2] for kind, account in self.kinds.items()}
+        self.is_limited = bool(queue.quota)
         self._totals = (
             min(self.limits[0], cluster[0]),
             min(self.limits[1], cluster[1]),
@@ -38,6 +39,7 @@ class QuotaBook:
         )
         self._held: dict[str, Amount] = {}
         self._held_kinds: dict[tuple[str, str], int] = {}
+        self._shares: dict[str, float] = {}  # as long as nothing changes
 
     def hold(
         self, team: str, holding: Holding, kind: str | None, *, is_leaving: bool = False
@@ -45,29 +47,30 @@ class QuotaBook:
         """A job of the team takes its gang's total; `kind` is that of its GPUs."""
         self.account.hold(holding, is_leaving=is_leaving)
         self._held[team] = plus(self._held.get(team, (0, 0, 0)), holding.amount)
+        self._shares.pop(team, None)
         if kind in self.kinds:
             self.kinds[kind].hold(_gpus_of(holding), is_leaving=is_leaving)
             key = team, kind
             self._held_kinds[key] = self._held_kinds.get(key, 0) + holding.amount[2]
 
-    def accounts(self, kind: str | None) -> list[Account]:
+    def accounts(self, kind: str | None) -> tuple[Account, ...]:
         """What a gang on this kind of GPU counts against."""
-        found = [self.account]
         if kind in self.kinds:
-            found.append(self.kinds[kind])
-        return found
+            return self.account, self.kinds[kind]
+        return (self.account,)
 
     def end_now(self, job: str, now: float) -> None:
         for account in (self.account, *self.kinds.values()):
             account.end_now(job, now)
 
-    def could_hold(self, total: Amount, kind: str | None) -> bool:
-        """Whether the quota is enough with nothing else in the queue."""
-        gpus = min(self.limits[2], self.kind_limits.get(kind or "", UNLIMITED))
-        return total[0] <= self.limits[0] and total[1] <= self.limits[1] and total[2] <= gpus
-
     def share(self, team: str) -> float:
         """The dominant share of a team over its weight; infinite for a weight of zero."""
+        found = self._shares.get(team)
+        if found is None:
+            found = self._shares[team] = self._share(team)
+        return found
+
+    def _share(self, team: str) -> float:
         weight = self.queue.weights.get(team, 1.0)
         if weight <= 0:
             return inf

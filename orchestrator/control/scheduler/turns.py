@@ -6,7 +6,6 @@ Called by `cycle`, for one job after the other as `order` has them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import inf
 
 from orchestrator.control.scheduler.accounts import Claim, Holding, opens_at, room
@@ -19,10 +18,10 @@ from orchestrator.control.scheduler.backfill import (
     keep,
 )
 from orchestrator.control.scheduler.explain import Why, explain
-from orchestrator.control.scheduler.gangs import Gang, fits, times
+from orchestrator.control.scheduler.gangs import fits, times
 from orchestrator.control.scheduler.ledger import Ledger, Option, Parts, Pool, Seeker, Variant
-from orchestrator.control.scheduler.order import Line
-from orchestrator.control.scheduler.placement import place
+from orchestrator.control.scheduler.order import Entry, Line
+from orchestrator.control.scheduler.placement import NO_POOLS, place
 from orchestrator.control.scheduler.preemption import (
     Relief,
     Victim,
@@ -52,84 +51,93 @@ class Turns:
         self._releases: Releases | None = None  # worked out when the first place is kept
         self._victims: Victims | None = None  # when the first job could ask others to give way
 
-    def serve(self, line: Line, workload: Workload, gang: Gang) -> None:
+    def serve(self, line: Line, entry: Entry) -> None:
         """Decides about one job; those that come before it were served already."""
-        seeker = self._seeker(line, workload, gang)
-        closed = line.closed_to(workload.team)
-        # 1. Start it where there is room that nobody is promised.
-        started, why = self._find_place(seeker, closed)
-        if started is not None:
-            self._admit(line, seeker, *started)
-            return
-        if closed:
-            seeker = replace(seeker, options=_clear_of(closed, seeker.options))
-        # 2. Make room for it: by waiting for those that stop, or by asking others to.
-        kept: Relief | Slot | None = self._make_room(line, seeker)
-        # 3. Keep a place for it if it is the first of its team that cannot start.
-        if kept is None and line.is_first(workload):
-            kept = self._reserve(line, seeker)
-        # 4. Let it wait.
-        line.note_blocked(workload)
-        self.waits[workload.job] = explain(line, seeker, why, kept)
-
-    def _seeker(self, line: Line, workload: Workload, gang: Gang) -> Seeker:
-        options = line.options[gang]
-        assert isinstance(options, tuple), "a job that fits nowhere has no turn"
+        workload = entry.workload
         seconds = workload.remaining_seconds
         run_seconds = inf if seconds is None or seconds <= 0 else seconds
-        return Seeker(workload, gang, options, run_seconds, self._ledger.now + run_seconds)
+        ends_at = self._ledger.now + run_seconds
+        options = line.open_to(workload.team, entry.options)
+        seeker = Seeker(workload, entry.gang, options, run_seconds, ends_at)
+        closed = line.closed_to(workload.team) if options else NO_POOLS
+        # 1. Start it where there is room that nobody is promised.
+        found = self._find_place(line, seeker, closed)
+        if not isinstance(found, Why):
+            self._admit(line, seeker, *found)
+            return
+        kept: Relief | Slot | None = None
+        if line.may_keep(workload):
+            if closed:
+                seeker = seeker._replace(options=_clear_of(closed, options))
+            # 2. Make room for it: by waiting for those that stop, or by asking others to.
+            # 3. Or keep a place for it in the future.
+            kept = self._make_room(line, seeker) or self._reserve(line, seeker)
+        # 4. Let it wait.
+        line.note_blocked(workload, is_next=isinstance(kept, Relief))
+        self.waits[workload.job] = explain(line, seeker, found, kept)
 
     # 1. Start it.
 
     def _find_place(
-        self, seeker: Seeker, closed: frozenset[Pool]
-    ) -> tuple[tuple[Option, Parts] | None, Why]:
-        """The place on the fewest nodes; or why there is none, the most hopeful reason of all."""
+        self, line: Line, seeker: Seeker, closed: frozenset[Pool]
+    ) -> tuple[Option, Parts] | Why:
+        """The place on the fewest nodes, none of those to avoid if it can be; or why there is none,
+        the most hopeful reason of all."""
+        if not seeker.options:
+            return Why.CLOSED
+        book, total = line.book, seeker.gang.total
+        if book.is_limited and not fits(total, room(book.account, seeker.ends_at)):
+            return Why.QUOTA
+        avoid = seeker.workload.avoid
+        found = self._best_place(seeker, closed, avoid)
+        if avoid and isinstance(found, Why):
+            found = self._best_place(seeker, closed, frozenset())
+        return found
+
+    def _best_place(
+        self, seeker: Seeker, closed: frozenset[Pool], avoid: frozenset[str]
+    ) -> tuple[Option, Parts] | Why:
         best: tuple[Option, Parts] | None = None
         why = Why.CLOSED
         for option in seeker.options:
-            if closed and option.variant.pools <= closed:
-                continue
-            total = seeker.gang.total
-            if not all(fits(total, room(account, seeker.ends_at)) for account in option.accounts):
-                why = max(why, Why.QUOTA)
-                continue
-            parts = self._place(seeker, option.variant, closed)
-            if parts is None:
-                is_promised = option.variant.failed.get(seeker.gang, WHENEVER) > WHENEVER
-                why = max(why, Why.PROMISED if is_promised else Why.NO_ROOM)
+            variant = option.variant
+            parts: Parts | Why = Why.QUOTA
+            if self._quota_of_kind_fits(seeker, option):
+                parts = self._place(seeker, variant, closed, avoid)
+            if isinstance(parts, Why):
+                why = parts if parts > why else why
             elif best is None or len(parts) < len(best[1]):
                 best = option, parts
                 if len(parts) == 1:
                     break
-        return best, why
+        return best or why
 
-    def _place(self, seeker: Seeker, variant: Variant, closed: frozenset[Pool]) -> Parts | None:
+    def _quota_of_kind_fits(self, seeker: Seeker, option: Option) -> bool:
+        """That of the queue as a whole has been looked at."""
+        return len(option.accounts) == 1 or all(
+            fits(seeker.gang.total, room(account, seeker.ends_at))
+            for account in option.accounts[1:]
+        )
+
+    def _place(
+        self, seeker: Seeker, variant: Variant, closed: frozenset[Pool], avoid: frozenset[str]
+    ) -> Parts | Why:
         """Asks `place`, but never twice in vain."""
         gang, ends_at = seeker.gang, seeker.ends_at
-        failed = variant.failed.get(gang)
-        if failed is not None and failed <= ends_at:
-            return None
         if variant.no_room.covers(gang.point):
-            variant.failed[gang] = WHENEVER
-            return None
-        if self._has_claims and variant.promised.covers((*gang.point, ends_at)):
-            variant.failed[gang] = ends_at
-            return None
-        avoid = seeker.workload.avoid
-        if avoid:
-            parts = place(gang, variant, ends_at, avoid=avoid, closed=closed)
-            if parts is not None:
-                return parts
-        parts = place(gang, variant, ends_at, closed=closed)
-        if parts is None and not closed:
-            if self._has_claims and place(gang, variant, WHENEVER) is not None:
-                variant.promised.add((*gang.point, ends_at))
-                variant.failed[gang] = ends_at
-            else:
-                variant.no_room.add(gang.point)
-                variant.failed[gang] = WHENEVER
-        return parts
+            return Why.NO_ROOM
+        if self._has_claims and variant.promised.covers(gang.point, ends_at):
+            return Why.PROMISED
+        parts = place(gang, variant, ends_at, avoid=avoid, closed=closed)
+        if parts is not None:
+            return parts
+        if closed or avoid:
+            return Why.NO_ROOM
+        if self._has_claims and place(gang, variant, WHENEVER) is not None:
+            variant.promised.add(gang.point, ends_at)
+            return Why.PROMISED
+        variant.no_room.add(gang.point)
+        return Why.NO_ROOM
 
     def _admit(self, line: Line, seeker: Seeker, option: Option, parts: Parts) -> None:
         now, job, ends_at = self._ledger.now, seeker.job, seeker.ends_at
@@ -178,8 +186,8 @@ class Turns:
                 "checkpoint.",
             )
         )
-        self._ledger.stop(workload.job, victim.sites)
-        for site in victim.sites:
+        self._ledger.stop(workload.job, victim.held)
+        for site in victim.held:
             end_now(site, workload.job, self._known_releases(), self._ledger.now)
         line = self._lines.get(workload.queue)
         if line is not None:

@@ -79,7 +79,7 @@ def fits_drained(gang: Gang, most: int, drained: Sequence[str]) -> Wait:
 def never_in_quota(gang: Gang, book: QuotaBook) -> Wait:
     return Wait(
         reason=WaitReason.QUOTA,
-        message=f"It needs {whole(gang)}; the whole quota of queue {book.queue.name} is "
+        message=f"It needs {counted(gang, book)}; the whole quota of queue {book.queue.name} is "
         f"{_quota(book)}.",
         remedy="Ask for less, use another queue, or have the quota raised.",
     )
@@ -88,7 +88,7 @@ def never_in_quota(gang: Gang, book: QuotaBook) -> Wait:
 def quota(gang: Gang, book: QuotaBook) -> Wait:
     return Wait(
         reason=WaitReason.QUOTA,
-        message=f"It needs {whole(gang)}; of the quota of queue {book.queue.name} "
+        message=f"It needs {counted(gang, book)}; of the quota of queue {book.queue.name} "
         f"({_quota(book)}) less is left.",
         remedy="It can start when jobs of the queue end.",
     )
@@ -96,10 +96,10 @@ def quota(gang: Gang, book: QuotaBook) -> Wait:
 
 def no_room(gang: Gang, variants: Iterable[Variant]) -> Wait:
     if gang.wants_gpus:
-        free = sum(variant.free_gpus() for variant in variants)
+        free = sum(variant.free()[2] for variant in variants)
         now = f"{free} such {'GPU is' if free == 1 else 'GPUs are'} free"
     else:
-        free = sum(variant.free_cores() for variant in variants)
+        free = sum(variant.free()[0] for variant in variants)
         now = f"{number(free)} {'core is' if free == MILLI else 'cores are'} free"
     return Wait(
         reason=WaitReason.NO_ROOM,
@@ -181,10 +181,16 @@ def describe(gang: Gang) -> str:
     return f"{workers}{each}" + (f" on nodes labelled {labels}" if labels else "")
 
 
-def whole(gang: Gang) -> str:
+def counted(gang: Gang, book: QuotaBook) -> str:
+    """What it needs of the things that the quota limits."""
     cpu, memory, gpu = gang.total
-    parts = [f"{gpu} GPUs"] if gpu else []
-    return ", ".join([*parts, f"{number(cpu)} cores", f"{memory / 1e9:.3g} GB"])
+    limits = book.limits
+    parts = [f"{gpu} GPU{'s' * (gpu != 1)}"] if limits[2] < UNLIMITED or book.kind_limits else []
+    if limits[0] < UNLIMITED:
+        parts.append(f"{number(cpu)} core{'s' * (cpu != MILLI)}")
+    if limits[1] < UNLIMITED:
+        parts.append(f"{memory / 1e9:.3g} GB")
+    return ", ".join(parts)
 
 
 def _quota(book: QuotaBook) -> str:

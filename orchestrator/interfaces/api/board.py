@@ -28,6 +28,7 @@ Live = tuple[tuple[Job, Attempt | None], ...]
 _Key = tuple[frozenset[tuple[str, int]], tuple[Queue, ...], tuple[tuple[str, NodeInfo], ...]]
 
 SHARED_SECONDS = 0.25
+PATIENCE = 10.0  # places in line take at most a tenth of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Board:
         self._seen: Sight | None = None
         self._seen_at = float("-inf")
         self._places_of: _Key | None = None
+        self._places_due = float("-inf")
         self._places: Mapping[str, int] = {}
 
     def look(self) -> Sight:
@@ -108,7 +110,8 @@ class Board:
     ) -> Mapping[str, int]:
         machines = tuple((backend, info) for backend, infos in told.items() for info in infos)
         key = frozenset((job.id, job.version) for job, _ in live), queues, machines
-        if key != self._places_of:
+        began = self._monotonic()
+        if key != self._places_of and began >= self._places_due:
             now = self._clock()
             blocked = {
                 job.id: wait
@@ -119,6 +122,9 @@ class Board:
             nodes = nodes_of(told, ())
             self._places = standings(snapshot(live, nodes, queues, blocked, now, Policy()))
             self._places_of = key
+            # Among ten thousand they take a while, and something changes all the time.
+            ended = self._monotonic()
+            self._places_due = ended + PATIENCE * (ended - began)
         return self._places
 
 

@@ -88,8 +88,7 @@ class Service:
             host: The address that is bound, where it is not the setting's.
             wake: Called after a user has changed a job.
             nodes, hardware: The cluster; without `hardware` this machine runs the jobs.
-            metrics: Of this process; absent: some of the API's own.
-            clock: Seconds since the epoch.
+            metrics, clock: Of this process, absent: some of the API's own; since the epoch.
 
         Raises SettingsError where nobody would be asked who they are and others could ask.
         """
@@ -97,14 +96,8 @@ class Service:
         board = Board(jobs, queues, nodes, clock)
         metrics = metrics or Metrics()
         metrics.counting(lambda: _counts(board))
-        ground = Ground(
-            database,
-            jobs,
-            queues,
-            settings,
-            hardware=hardware or inspect_hardware,
-            runs_here=hardware is None,
-        )
+        facts, runs_here = hardware or inspect_hardware, hardware is None
+        ground = Ground(database, jobs, queues, settings, hardware=facts, runs_here=runs_here)
         return cls(
             database=database,
             settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from rich.console import RenderableType
@@ -12,7 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.interfaces.cli import figures, jobtexts
-from orchestrator.interfaces.cli.comparing import Comparison, Curve, Difference, Side
+from orchestrator.interfaces.cli.comparing import (
+    Comparison,
+    Curve,
+    Difference,
+    Measured,
+    Side,
+)
 from orchestrator.interfaces.cli.tables import plain_table
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -39,15 +45,21 @@ def comparison_views(a: Side, b: Side, found: Comparison) -> Iterator[Renderable
             told = f"Packages are not compared: {side.job.id} published nothing that tells them."
             yield Text(told, style="dim")
             break
+    shown = _shown_metrics(a, b)
     if any(any(pair) for pair in found.curves.values()):
         yield Text()
-        yield _curves_table(found)
+        yield _curves_table(found, shown)
         if (table := _loss_table(found)) is not None:
             yield Text()
             yield table
-    if found.metrics:
+    if metrics := [row for row in found.metrics if row.metric in shown or not shown]:
         yield Text()
-        yield _metrics_table(found)
+        yield _metrics_table(metrics)
+
+
+def _shown_metrics(a: Side, b: Side) -> set[str]:
+    """What either spec wants to see, of all that is measured; `--json` has the rest."""
+    return {name for side in (a, b) for name in side.spec.spec.spec.evaluation.shown_metrics}
 
 
 def _heads(a: Side, b: Side) -> Table:
@@ -87,11 +99,12 @@ def _value(value: Any) -> str:
     return f"{digest[1]}{digest[2] or ''}" if digest else str(value)
 
 
-def _curves_table(found: Comparison) -> Table:
+def _curves_table(found: Comparison, shown: Collection[str]) -> Table:
     """Each curve over the same steps and between the same values, so that two can be compared."""
     table = plain_table("curve", "a", "b")
     for name, (a, b) in found.curves.items():
-        if name not in _OF_SPEED:
+        domain, _, metric = name.rpartition("/")
+        if name not in _OF_SPEED and (not domain or not shown or metric in shown):
             table.add_row(name, *(f"{spark(c, a, b)}\n{_range(c)}" for c in (a, b)))
     return table
 
@@ -149,10 +162,10 @@ def _some(steps: Sequence[int]) -> list[int]:
     return [steps[round(number * gap)] for number in range(MOST_STEPS)]
 
 
-def _metrics_table(found: Comparison) -> Table:
+def _metrics_table(metrics: Sequence[Measured]) -> Table:
     table = plain_table("on test", "metric", ">a", ">b", ">b − a", "95 % intervals")
     told = ""
-    for row in found.metrics:
+    for row in metrics:
         style = {None: "", True: "green", False: "red"}[row.is_better]
         change = Text(figures.score(row.change, signed=True), style=style)
         domain, told = ("" if row.domain == told else row.domain), row.domain

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.interfaces.cli import figures
@@ -65,17 +66,20 @@ class RunDisplay(AbstractContextManager["RunDisplay"], Protocol):
         ...
 
 
-def display_for(*, as_json: bool, began: float | None = None) -> RunDisplay:
-    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON.
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A job of a server, which may have been there before anybody looked."""
 
-    Args:
-        as_json: Whether stdout is for programs.
-        began: When what is shown was begun, seconds since the epoch; absent: now.
-    """
+    job: str
+    began: float  # seconds since the epoch
+
+
+def display_for(*, as_json: bool, followed: Followed | None = None) -> RunDisplay:
+    """The live panel where stderr is a terminal, plain lines elsewhere and beside JSON."""
     if can_draw() and not as_json:
         from orchestrator.interfaces.cli.live import LiveDisplay
 
-        return LiveDisplay(console(err=True), time.time, began)
+        return LiveDisplay(console(err=True), time.time, followed)
     from orchestrator.interfaces.cli.output import say
     from orchestrator.interfaces.cli.plain import STDERR, PlainDisplay
 

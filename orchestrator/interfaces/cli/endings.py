@@ -165,7 +165,8 @@ def _tell_success(
     if outcome.model is None:
         return
     store = request.store or _store_to_name(outcome)
-    if store is not None and "://" not in store and not Path(store).exists():
+    is_here = store is None or "://" in store or Path(store).exists()
+    if isinstance(request, Queued) and not is_here:
         return  # a folder of the server's machine
     if is_script:  # what it has made is its own
         show = command_line("models", "show", outcome.model, store=store)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from orchestrator.interfaces.cli import figures
+from orchestrator.interfaces.cli.output import printable
 from orchestrator.records import PRIORITIES, Goal, JobState, Reason
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def why(job: JobView) -> str | None:
     if job.state is JobState.STOPPING and job.goal is not None:
         return f"It stops {_GOALS[job.goal]}."
     if job.state in (JobState.QUEUED, JobState.FAILED) and job.message:
-        return job.message.splitlines()[0]
+        return printable(job.message.splitlines()[0])
     return None
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.interfaces.cli import figures, jobtexts
+from orchestrator.interfaces.cli.output import printable
 from orchestrator.interfaces.cli.tables import labelled, metrics_table, plain_table
 from orchestrator.records import Attempt, JobState
 
@@ -79,8 +80,8 @@ def _standing(job: JobView, attempts: Sequence[Attempt], now: float) -> Iterator
     outcome = attempts[-1].outcome if attempts else None
     if outcome is not None and outcome.hint and job.state is JobState.FAILED:
         yield "Hint", outcome.hint
-    if job.state is not JobState.QUEUED and (why := jobtexts.why(job)) not in (None, job.message):
-        yield "", str(why)
+    if job.state in _LIVE and (why := jobtexts.why(job)) is not None:
+        yield "Note", why
     if job.state is JobState.QUEUED:
         for number, wait in enumerate(job.waits):
             yield "" if number else "Waits", f"{wait.message} {wait.remedy}".strip()
@@ -191,8 +192,8 @@ def _messages(attempts: Sequence[Attempt]) -> Iterator[RenderableType]:
     """What the attempts that failed said, besides the one the job's own message is from."""
     for attempt in attempts[:-1]:
         if attempt.outcome is not None and attempt.outcome.message:
-            text = Text(f"{attempt.number}: {attempt.outcome.message}", style="dim")
-            yield Padding(text, (0, 0, 0, 2), expand=False)
+            told = printable(f"{attempt.number}: {attempt.outcome.message}")
+            yield Padding(Text(told, style="dim"), (0, 0, 0, 2), expand=False)
 
 
 def _moment(seconds: float) -> str:

@@ -21,6 +21,7 @@ from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.display import (
     TITLE_WIDTH,
     TITLES,
+    Followed,
     evaluated,
     metric,
     stop_notice,
@@ -41,11 +42,11 @@ _REDRAWS_PER_SECOND = 5
 class LiveDisplay:
     """A compact panel; see `display.RunDisplay`."""
 
-    def __init__(self, console: Console, clock: Clock, began: float | None = None) -> None:
+    def __init__(self, console: Console, clock: Clock, followed: Followed | None = None) -> None:
         self.plan: Plan | None = None
         self._progress = RunProgress(clock)
-        if began is not None:
-            self._progress.started = began
+        if followed is not None:
+            self._progress.started, self._progress.job = followed.began, followed.job
         self._console = console
         self._spinner = Spinner("dots", style="cyan")
         self._live = Live(
@@ -135,6 +136,8 @@ class LiveDisplay:
     def _panel(self) -> Panel:
         progress = self._progress
         lines: list[RenderableType] = [self._head()]
+        if progress.waiting:  # a sentence, all of it
+            lines.append(Text(progress.waiting, style="dim"))
         if progress.step is not None:
             lines += [_figures_line(progress), _stored_line(progress)]
         if progress.stop_level:
@@ -169,7 +172,7 @@ class LiveDisplay:
         row.add_column(no_wrap=True)
         row.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         row.add_column(justify="right")
-        title, message = "queued" if progress.waiting else "starting", progress.waiting
+        title, message = "waiting" if progress.waiting else "starting", ""
         if current is not None:
             title, message = TITLES[current.phase], current.message
         seconds = progress.elapsed if current is None else progress.clock() - current.started

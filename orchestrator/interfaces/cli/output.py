@@ -35,10 +35,18 @@ def json_line(document: object) -> str:
 
 
 def console(*, err: bool = False) -> Console:
-    """A rich console on stdout or stderr; plain text when piped or under NO_COLOR."""
+    """A rich console on stdout or stderr; plain text when piped or under NO_COLOR.
+
+    What is shown is often a user's own: brackets and colons in it mean nothing.
+    """
     from rich.console import Console
 
-    return Console(stderr=err, highlight=False)
+    return Console(stderr=err, highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Text of others, which shall not move the cursor or colour what comes after it."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "?" for c in text)
 
 
 def say(text: str) -> None:

@@ -102,12 +102,12 @@ class PlainDisplay:
             before = self._progress.waiting
             self._tell_ended(self._progress.wait(message), "ended")
             if message != before:
-                self._tell("queued", message)
+                self._tell("waiting", message)
 
     def note(self, text: str) -> None:
         with self._progress.lock:
             current = self._progress.current
-            self._tell(TITLES[current.phase] if current is not None else "queued", text)
+            self._tell(TITLES[current.phase] if current is not None else "waiting", text)
 
     def failed(self) -> None:
         self._progress.is_whole = False

@@ -11,7 +11,7 @@ from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.connecting import client_for, url_option
 from orchestrator.interfaces.cli.lines import print_line, told_as_line
 from orchestrator.interfaces.cli.options import set_option, spec_argument
-from orchestrator.interfaces.cli.output import json_option, print_json, say
+from orchestrator.interfaces.cli.output import json_option, print_json, say, shown_path
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.client import JobHandle
@@ -60,8 +60,8 @@ def submit(
         return watching.follow(handle, as_json=as_json)
 
 
-def _told_upload(name: str, num_bytes: int) -> None:
-    say(f"sending {name} ({figures.size(num_bytes)})")
+def _told_upload(path: str, num_bytes: int) -> None:
+    say(f"sending {shown_path(path)} ({figures.size(num_bytes)})")
 
 
 def _document(handle: JobHandle) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.interfaces.cli import figures
+from orchestrator.interfaces.cli.output import printable
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """Domain -> what the worker measured on its test split."""
@@ -38,7 +39,7 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Table:
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, text in rows:
-        grid.add_row(name, Text(text))
+        grid.add_row(name, Text(printable(text)))
     return grid
 
 

@@ -158,12 +158,7 @@ class Section:
         return max(1, len(self.rows) + (1 if self.hidden else 0))
 
     def table(self, lines: int, *, wraps: bool = False) -> Table:
-        """As much of it as fits; the last line says how much does not.
-
-        Args:
-            lines: Beside the heading.
-            wraps: The last column goes on in further lines.
-        """
+        """As much as fits in so many lines below the heading; the last says how much does not."""
         table = Table(box=None, pad_edge=False, expand=True, padding=(0, 2, 0, 0))
         for column in self.columns:
             table.add_column(

@@ -69,9 +69,10 @@ def _as_lines(handle: JobHandle) -> Job:
 
 
 def _in_display(handle: JobHandle, plan: Plan | None) -> Job:
-    from orchestrator.interfaces.cli.display import display_for
+    from orchestrator.interfaces.cli.display import Followed, display_for
 
-    display = display_for(as_json=False, began=handle.job.created_at)
+    followed = Followed(handle.id, handle.job.created_at)
+    display = display_for(as_json=False, followed=followed)
     with display, _detached(display):
         shown = _Shown(display, handle)
         if plan is not None:
@@ -138,6 +139,9 @@ class _Shown:
             display.note(f"{_words(event)}{about}")
 
     def _progressed(self, progress: Progress) -> None:
+        if self._state is JobState.STARTING and progress.placement:
+            where = ", ".join(f"{part.workers} on {part.node}" for part in progress.placement)
+            self._display.phase(Phase.LAUNCH, where)
         if self._state not in (JobState.RUNNING, JobState.STOPPING):
             return
         if progress.phase is None:  # its workers have not said anything yet

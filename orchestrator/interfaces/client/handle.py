@@ -264,5 +264,5 @@ def _updated(job: JobView, update: Update) -> JobView:
 def check_name(text: str) -> str:
     """The id or name, if it can be a part of a path."""
     if not text or "/" in text or "?" in text or "#" in text:
-        raise UserError(f"{text!r} is no job")
+        raise UserError(f"{text!r} is no id and no name")
     return text

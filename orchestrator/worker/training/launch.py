@@ -21,7 +21,13 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
 from orchestrator.worker.folders import node_folders
-from orchestrator.worker.placement import GangMisplaced, NodeWatch, label_selectors, node_ids
+from orchestrator.worker.placement import (
+    GangMisplaced,
+    NodeWatch,
+    is_reachable,
+    label_selectors,
+    node_ids,
+)
 from orchestrator.worker.training.failures import failure_outcome, record_failure
 from orchestrator.worker.training.losses import lost_rank
 from orchestrator.worker.versions import install_hint
@@ -39,6 +45,7 @@ VERDICT_SECONDS = 45.0  # for Ray to find out that a node is dead: 15 to 30 unle
 STORE_RETRY_SECONDS = 60.0
 GO_ON = "run the same command again: it goes on from the newest checkpoint"
 _NO_RETRIES = ("max_failures", "controller_failure_limit", "max_preemption_failures")
+_CLEANER = "PlacementGroupCleanerCallback"
 _TOLD_TO_AUTOSCALERS = tuple(
     f"{verb}_resource_request" for verb in ("_send", "_maybe_send", "_cancel")
 )
@@ -95,13 +102,17 @@ class _FixedTrainer(TorchTrainer):
     """Trains with a gang whose size and place are chosen already.
 
     Ray Train tells every run to a coordinator of autoscalers: a detached actor, made by the first
-    run and left on the cluster for good. Nobody here would scale by it.
+    run and left on the cluster for good. Nobody here would scale by it. It also leaves a detached
+    actor behind whose driver was killed, to remove the gang's placement group: that goes with its
+    driver by itself, and the actor would stay (it ends itself from a thread, which Ray refuses).
     """
 
     def _initialize_and_run_controller(self, **parts: Any) -> Any:
         for name in _TOLD_TO_AUTOSCALERS:
             if hasattr(parts.get("scaling_policy"), name):  # an older Ray tells nobody
                 setattr(parts["scaling_policy"], name, _tell_nobody)
+        if "callbacks" in parts:
+            parts["callbacks"] = [c for c in parts["callbacks"] if type(c).__name__ != _CLEANER]
         return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
 
 
@@ -177,9 +188,16 @@ def _not_started(launch: Launch, cause: Exception) -> Outcome:
 def _lost_worker(launch: Launch, failures: Mapping[int, BaseException]) -> Outcome:
     lost = lost_rank(failures, launch.spec.spec.resources.workers)
     logger.error("worker %d was lost: %s", lost.rank, lost.told)  # Ray tells it in a page
-    if not lost.is_certain:
+    if not lost.is_certain or not _reaches_all(launch):
         time.sleep(VERDICT_SECONDS)  # if a node died, its watch ends this process meanwhile
     return _failed(launch, Reason.WORKER_LOST, lost.message, GO_ON, lost.rank)
+
+
+def _reaches_all(launch: Launch) -> bool:
+    """Whether the gang's nodes are there: the ranks of a machine that dies may die just before."""
+    names = {part.node for part in launch.placement}
+    placed = [node for node in _nodes() if names & {str(node["NodeName"]), str(node["NodeID"])}]
+    return all(is_reachable(node) for node in placed if node["Alive"])
 
 
 def _failed(

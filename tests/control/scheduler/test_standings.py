@@ -8,8 +8,10 @@ from orchestrator.control.scheduler import Snapshot, standings
 from orchestrator.records import Queue, Wait, WaitReason
 from tests.control.scheduler.builders import NOW, job, node, nodes, running
 
+MAIN = (Queue(name="main"),)
 
-def snapshot(*workloads, queues=(Queue(name="main"),), on=None):  # type: ignore[no-untyped-def]
+
+def snapshot(*workloads, queues=MAIN, on=None):  # type: ignore[no-untyped-def]
     return Snapshot(now=NOW, nodes=on or nodes(1), queues=tuple(queues), workloads=workloads)
 
 

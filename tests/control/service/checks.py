@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+import httpx
+
 from orchestrator.control.controller.places import places_of
 from orchestrator.control.store import Attempts, Database, Events, JobFilter, Jobs, Page
 from orchestrator.records import AttemptState, Event, Job, JobState, may_follow
@@ -24,6 +26,7 @@ def check_all(lived: Lived, database: Database) -> None:
     heard_without_gaps(lived, database)
     launched_once(lived, database)
     published_once(lived, database)
+    one_leads(lived)
 
 
 def submitted_once(lived: Lived, database: Database) -> None:
@@ -102,6 +105,19 @@ def published_once(lived: Lived, database: Database) -> None:
     }
     assert published == succeeded
     assert all(name.endswith("@1") for name in published)
+
+
+def one_leads(lived: Lived) -> None:
+    """By what Prometheus would scrape of each server: one decides, and all are asked."""
+    (urls,) = {tuple(user.urls) for user in lived.users}
+    leaders = []
+    for url in urls:
+        text = httpx.get(f"{url}/metrics", trust_env=False).text
+        told = dict(line.rsplit(" ", 1) for line in text.splitlines() if line[0] != "#")
+        leaders.append(float(told["orchestrator_leader"]))
+        assert float(told["orchestrator_cycle_seconds_count"]) > 0 or not leaders[-1]
+        assert any("orchestrator_request_seconds_count" in name for name in told)
+    assert sum(leaders) == 1, leaders
 
 
 def _kind(job: Job) -> Kind:

@@ -246,4 +246,5 @@ def _settings(load: Load, folder: Path, address: str) -> dict[str, str]:
         "database": address,
         "backends": json.dumps({"toy": toy}),
         "log_level": "INFO",
+        "metrics_access": "open",
     }

@@ -14,7 +14,7 @@ from tests.control.store.postgres import postgres_folder
 
 @pytest.mark.cluster
 def test_a_server_on_sqlite_that_is_killed_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    with SCENARIOS["server"](tmp_path, 40, 2, 0) as (lived, database):
+    with SCENARIOS["server"](tmp_path, 30, 2, 0) as (lived, database):
         check_all(lived, database)
     assert lived.killed == 2
 
@@ -22,7 +22,7 @@ def test_a_server_on_sqlite_that_is_killed_loses_and_doubles_nothing(tmp_path: P
 @pytest.mark.cluster
 @pytest.mark.skipif(postgres_folder() is None, reason="no PostgreSQL server")
 def test_a_standby_takes_over_and_a_database_that_is_killed_loses_nothing(tmp_path: Path) -> None:
-    with SCENARIOS["both"](tmp_path, 40, 2, 0) as (lived, database):
+    with SCENARIOS["both"](tmp_path, 30, 2, 0) as (lived, database):
         check_all(lived, database)
     assert lived.killed == 2
     (seconds,) = lived.takeovers

@@ -45,6 +45,8 @@ class Cluster:
     machines: list[Machine]
     away_since: float | None = None
     back_at: float = 0.0  # when it last came back
+    silences: list[tuple[float, float]] = field(default_factory=list)  # that are over
+    restarts: list[float] = field(default_factory=list)
     gangs: dict[AttemptHandle, Gang] = field(default_factory=dict)  # those it remembers
     all: list[Gang] = field(default_factory=list)
 
@@ -92,12 +94,14 @@ class Cluster:
 
     def come_back(self) -> None:
         if self.away_since is not None:
+            self.silences.append((self.away_since, self.world.time.now))
             self.away_since, self.back_at = None, self.world.time.now
             self.world.say(f"{self.name}: back")
 
     def restart(self) -> None:
         """Its head is lost with everything that ran, and knows nothing any more."""
         self.world.say(f"{self.name}: restarted empty")
+        self.restarts.append(self.world.time.now)
         for gang in self.gangs.values():
             gang.fall("the cluster was restarted", cause="restarted")
         self.gangs.clear()
@@ -122,9 +126,9 @@ class Cluster:
         return (gang for gang in self.gangs.values() if not gang.is_over)
 
     def held(self) -> Counter[str]:
-        """Cores in use by machine."""
+        """Cores in use by machine: a driver takes none."""
         found: Counter[str] = Counter()
-        for gang in self.running():
+        for gang in (gang for gang in self.running() if gang.has_ranks):
             for part in gang.request.placement:
                 found[part.node] += part.workers * gang.request.cpus_per_worker
         return found

@@ -25,7 +25,7 @@ CHANCES = {
     "late_report": 0.3,
     "failed_look": 0.3,
     "bad_launch": 0.5,
-    "bad_fate": 0.5,
+    "bad_fate": 0.7,
     "slow": 0.3,  # an act that takes seconds
     "cluster_away": 0.5,  # these: every half minute
     "long_away": 0.15,
@@ -37,7 +37,7 @@ CHANCES = {
 }
 """kind -> the highest chance, each time it could happen."""
 
-FATES = ("kill", "kill", "hang", "silent", "fall")
+FATES = ("kill", "kill", "hang", "hang", "silent", "fall")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Weather:
 
 def weather(chance: Random, calm_at: float) -> Weather:
     """Of one history: each kind is absent, mild or at its worst."""
-    share = chance.choice((0.0, 0.2, 0.4, 0.7))
+    share = chance.choice((0.0, 0.3, 0.5, 0.8))
     worst = {
         kind: most * chance.choice((0.1, 0.5, 1.0))
         for kind, most in CHANCES.items()

@@ -228,7 +228,6 @@ class Gang:
             self._checkpoints.upload_rank(attempt, step, rank, _shards())
         self._checkpoints.commit(attempt, step, self.request.workers, {}, timeout_seconds=0.0)
         self.checkpoint_step = step
-        self.world.promises.committed(self)
 
     def _leave(self, state: JobState, reason: Reason, model: str | None = None) -> None:
         outcome = Outcome(
@@ -249,9 +248,9 @@ class Gang:
         fields = {"job": self.request.job, "attempt": self.request.attempt, "reason": reason}
         outcome = Outcome.model_validate({**fields, "state": JobState.FAILED, "message": message})
         document = outcome.model_dump(mode="json")
+        self.causes.add(str(reason))
         with suppress(ObjectExists):
             self._checkpoints.put_outcome(self.request.attempt, document, create_only=True)
-        self.causes.add(str(reason))
         self._end(AttemptStatus.FAILED, 1, "Job entrypoint command failed")
 
     def _end(self, status: AttemptStatus, exit_code: int | None, message: str) -> None:

@@ -83,7 +83,7 @@ class Process:
             return
         try:
             is_busy = self.controller.turn()
-            self.world.promises.look(self)
+            self.world.promises.turned(self)
         except Killed:
             return
         pause = 0.05 if is_busy else self.world.chance.uniform(0.2, IDLE_SECONDS)

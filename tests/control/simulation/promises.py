@@ -17,6 +17,7 @@ from orchestrator.records import (
     Job,
     JobState,
     Reason,
+    WaitReason,
 )
 from orchestrator.storage.registry import ModelRegistry
 
@@ -29,6 +30,7 @@ S = JobState
 HOLDING = (S.STARTING, S.RUNNING, S.STOPPING)
 SWEPT_WITHIN_SECONDS = 60.0
 """A gang that was given up while its cluster was away is stopped so soon after it is back."""
+TOLD_WITHIN_SECONDS = 6.0  # two cycles, at the pace of `process`
 
 CAUSES: dict[Reason, set[str]] = {
     Reason.WORKER_LOST: {"kill", "node", "restarted", "fall", "memory"},
@@ -57,6 +59,9 @@ class Promises:
         self._newest_event = world.rows.events.newest_id()
         self._resumable: dict[str, int] = {}  # job -> newest step committed by an ended Attempt
         self._refused: set[AttemptHandle] = set()
+        self._unseen: dict[AttemptHandle, set[str]] = {}  # why no end was seen
+        self._waiting: dict[str, dict[str, float]] = {}  # leader -> job -> since when
+        self._were: dict[str, set[JobState]] = {}  # job -> every state it was ever in
         self.models: dict[str, set[str]] = {}
 
     # Things that happen to gangs.
@@ -65,7 +70,7 @@ class Promises:
         self._refused.add(handle)
 
     def launched(self, gang: Gang) -> None:
-        """A gang is placed whole, where there is room for it."""
+        """A gang is placed whole, in one backend."""
         request = gang.request
         placed = sum(part.workers for part in request.placement)
         self._hold(placed == request.workers, f"{gang}: {placed} of {request.workers} placed")
@@ -73,13 +78,16 @@ class Promises:
             all(part.backend == gang.cluster.name for part in request.placement),
             f"{gang}: placed over several backends",
         )
+
+    def formed(self, gang: Gang) -> None:
+        """Ranks are there: where there is room for them, and no other gang of the job has any.
+
+        A launch that arrives after its Attempt was given up comes to nothing before it has ranks.
+        """
         for machine in gang.cluster.machines:
             used = gang.cluster.held()[machine.name]
             self._hold(used <= machine.cpus, f"{machine.name}: {used} cores of {machine.cpus}")
         self._check_quota()
-
-    def formed(self, gang: Gang) -> None:
-        """Ranks are there: no other gang of the job may have any."""
         self._check_doubles(gang)
         attempts = self._world.rows.attempts.list(gang.request.job)
         states = {attempt.number: attempt.state for attempt in attempts}
@@ -89,9 +97,6 @@ class Promises:
     def resumed(self, gang: Gang) -> None:
         newest = self._resumable.get(gang.request.job, 0)
         self._hold(gang.step >= newest, f"{gang}: began at {gang.step}, {newest} was committed")
-
-    def committed(self, gang: Gang) -> None:
-        pass
 
     def published(self, gang: Gang, ref: str) -> None:
         self.models.setdefault(gang.request.job, set()).add(ref)
@@ -118,6 +123,25 @@ class Promises:
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
 
+    def turned(self, process: Process) -> None:
+        """After a cycle: whoever has waited under this leader for a while can say why."""
+        controller, now = process.controller, self._world.time.now
+        knows_all = controller.means.place.backends.keys() == controller.machines.told.keys()
+        if not controller.leads or not knows_all:
+            self._waiting.pop(process.name, None)
+            return
+        since = self._waiting.get(process.name, {})
+        waiting = {
+            job.id: since.get(job.id, now)
+            for job, _ in self._world.rows.jobs.live()
+            if job.state is S.QUEUED and job.wanted is None
+        }
+        self._waiting[process.name] = waiting
+        for id, at in waiting.items():
+            job = self._world.rows.jobs.get(id)
+            is_told = job is None or job.waits != () or now - at < TOLD_WITHIN_SECONDS
+            self._hold(is_told, f"{self._world.name(id)}: waits since {now - at:.0f} s, untold")
+
     # Things that are written.
 
     def written(self) -> None:
@@ -128,13 +152,11 @@ class Promises:
             self._newest_event = event.id
             self._told(event)
 
-    def look(self, process: Process) -> None:
-        """After a cycle."""
-
     def _told(self, event: Event) -> None:
         world = self._world
         before = self._states.get(event.job)
         self._states[event.job] = event.state
+        self._were.setdefault(event.job, set()).add(event.state)
         message = event.message.partition("\n")[0]
         world.say(
             f"  {world.name(event.job)}/a{event.attempt or 0} {event.kind}: "
@@ -151,6 +173,8 @@ class Promises:
     def _ended(self, event: Event) -> None:
         """An Attempt is over only when its gang is, or when nobody can reach it for long."""
         world = self._world
+        assert event.attempt is not None
+        self._note_unseen(event.job, event.attempt)
         for gang in self._gangs(event.job):
             if gang.request.attempt != event.attempt:
                 continue
@@ -158,17 +182,30 @@ class Promises:
             if gang.checkpoint_step and gang.is_over:
                 self._resumable[event.job] = max(newest, gang.checkpoint_step)
             away = gang.cluster.away_since
-            is_lost = (
-                away is not None and world.time.now - away >= world.policy.unreachable_seconds - 30
-            )
-            if is_lost:
-                gang.causes.add("lost")
+            is_lost = away is not None and self._is_long(away, world.time.now)
             self._hold(
                 gang.is_over or is_lost or not gang.has_ranks,
                 f"{gang}: it is alive, and taken for {event.state} ({event.reason})",
             )
         job = world.rows.jobs.get(event.job)
         self._hold(job is not None and job.state is event.state, f"{event}: the row says else")
+
+    def _note_unseen(self, job: str, number: int) -> None:
+        """Whether its cluster was silent for long, or forgot it, since it was decided."""
+        attempts = self._world.rows.attempts.list(job)
+        attempt = next(attempt for attempt in attempts if attempt.number == number)
+        found = self._unseen.setdefault(AttemptHandle(job, number), set())
+        cluster = next(c for c in self._world.clusters if c.name == attempt.backend)
+        now = self._world.time.now
+        if any(attempt.created_at <= at for at in cluster.restarts):
+            found.add("restarted")
+        for since, until in (*cluster.silences, (cluster.away_since, now)):
+            if since is not None and until > attempt.created_at and self._is_long(since, until):
+                found.add("lost")
+
+    def _is_long(self, since: float, until: float) -> bool:
+        """Whether a silence may have been too long for a controller, as its clock shows it."""
+        return until - since >= self._world.policy.unreachable_seconds - 30
 
     # At the end.
 
@@ -222,7 +259,7 @@ class Promises:
         for job, attempt in self._world.rows.jobs.live():
             for gang in self._gangs(job.id):
                 is_current = attempt is not None and attempt.number == gang.request.attempt
-                if not gang.is_over and is_current:
+                if gang.has_ranks and not gang.is_over and is_current:
                     held[job.queue] += gang.request.workers * gang.request.cpus_per_worker
         for queue in self._world.rows.queues.list():
             quota = queue.quota.get("cpu")
@@ -241,12 +278,15 @@ class Promises:
         """It is queued, and nothing but a person can help: it never fits, or waits for such."""
         if job.state is not S.QUEUED or not job.waits:
             return False
-        kinds = {str(wait.reason) for wait in job.waits}
-        if kinds & {"NeverFits"} or (kinds == {"Quota"} and self._exceeds_quota(job)):
+        kinds = {wait.reason for wait in job.waits}
+        if WaitReason.NEVER_FITS in kinds:
             return True
-        return kinds == {"Dependency"} and all(
-            parent is None or parent.state is S.SUSPENDED or self._waits_for_people(parent)
-            for parent in (self._world.rows.jobs.get(name) for name in job.after)
+        if WaitReason.QUOTA in kinds and self._exceeds_quota(job):
+            return True
+        parents = [self._world.rows.jobs.get(name) for name in job.after]
+        return WaitReason.DEPENDENCY in kinds and any(
+            parent is not None and (parent.state is S.SUSPENDED or self._waits_for_people(parent))
+            for parent in parents
         )
 
     def _exceeds_quota(self, job: Job) -> bool:
@@ -263,14 +303,16 @@ class Promises:
         attempts = self._world.rows.attempts.list(job.id)
         numbers = [attempt.number for attempt in attempts]
         self._hold(numbers == list(range(1, job.attempt + 1)), f"{name}: attempts {numbers}")
-        gangs = {gang.request.attempt: gang for gang in self._gangs(job.id)}
+        gangs = self._gangs(job.id)  # of one Attempt several, where a cluster forgot one
         for attempt in attempts:
             outcome = attempt.outcome
             self._hold(attempt.state is AttemptState.ENDED, f"{name}: {attempt} at the end")
             if outcome is None or outcome.state is not S.FAILED:
                 continue
-            causes = set(gangs[attempt.number].causes) if attempt.number in gangs else set()
-            if AttemptHandle(job.id, attempt.number) in self._refused:
+            handle = AttemptHandle(job.id, attempt.number)
+            of_gangs = (gang.causes for gang in gangs if gang.handle == handle)
+            causes = self._unseen.get(handle, set()).union(*of_gangs)
+            if handle in self._refused:
                 causes.add("refused")
             if outcome.reason is Reason.STORE_UNAVAILABLE:
                 causes.add("store")
@@ -306,9 +348,8 @@ class Promises:
         name = self._world.name(job.id)
         retries = self._world.policy.rules.get(job.reason)
         if job.reason is Reason.DEPENDENCY_FAILED:
-            parents = [self._world.rows.jobs.get(parent) for parent in job.after]
-            lost = [p for p in parents if p is None or p.state is not S.SUCCEEDED]
-            self._hold(bool(lost), f"{name}: {job.message}")
+            lost = [self._were[parent] & {S.FAILED, S.CANCELLED} for parent in job.after]
+            self._hold(any(lost), f"{name}: {job.message}")
         elif job.reason is Reason.DEADLINE_EXCEEDED:
             limit = job.active_seconds or job.pre_running_seconds
             self._hold(limit is not None, f"{name}: {job.message}")

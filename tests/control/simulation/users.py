@@ -113,7 +113,7 @@ class Users:
         end = Reason.COMPLETED
         if chance.random() < 0.1:
             end = chance.choice((Reason.USER_ERROR, Reason.DIVERGED))
-        limit = chance.choice((16, 16, 16, 16, 4, 0))
+        limit = chance.choice((*[16] * 8, 4, 0))
         return Nature(chance.choice((10, 20, 40)), chance.choice((1.0, 3.0, 6.0)), limit, end)
 
     # Changing.

@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 from threading import Barrier, Event
 
+import alembic.command
 import alembic.op
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -53,6 +54,27 @@ def test_opening_again_finds_what_was_there(empty_address: str) -> None:
     second.close()
 
 
+def test_a_database_of_the_first_revision_is_upgraded_with_its_rows(
+    empty_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_only(config: Config, revision: str) -> None:
+        upgrade(config, "0001")
+
+    upgrade = alembic.command.upgrade
+    with monkeypatch.context() as patched:
+        patched.setattr(alembic.command, "upgrade", first_only)
+        old = Database.open(empty_address)
+    assert old.read(migrating.revision) == "0001"
+    job = added(Jobs(old), name="camera")
+    old.close()
+
+    new = Database.open(empty_address)
+    assert new.read(migrating.revision) == HEAD
+    found, _ = Jobs(new).list(JobFilter(team="vision", name="camera"), Page())
+    assert found == [job]
+    new.close()
+
+
 def test_many_may_open_a_new_database_at_once(empty_address: str) -> None:
     together = Barrier(4)
 
@@ -77,8 +99,8 @@ def test_a_newer_database_is_refused(empty_address: str) -> None:
         Database.open(empty_address)
 
 
-SECOND = """
-revision, down_revision = "0002", "0001"
+THIRD = """
+revision, down_revision = "0003", "0002"
 
 
 def upgrade():
@@ -106,16 +128,16 @@ def test_an_old_server_goes_on_while_a_new_one_upgrades(
 
     folder = tmp_path / "migrations"
     shutil.copytree(migrating._FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "versions" / "r0002_a_note.py").write_text(SECOND)
+    (folder / "versions" / "r0003_a_note.py").write_text(THIRD)
     with ThreadPoolExecutor(1) as pool:
         written = pool.submit(go_on)
         with monkeypatch.context() as patched:
             patched.setattr(migrating, "_FOLDER", folder)
-            patched.setattr(migrating, "HEAD", "0002")
+            patched.setattr(migrating, "HEAD", "0003")
             new = Database.open(empty_address)
         upgraded.set()
         total = written.result(60)
-    assert new.read(migrating.revision) == "0002"
+    assert new.read(migrating.revision) == "0003"
     # Both see the same, and the old one still writes.
     last = added(Jobs(old), total + 1)
     assert Jobs(new).get(last.id) == last

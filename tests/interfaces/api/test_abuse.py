@@ -290,3 +290,19 @@ def test_slow_requests_leave_room_for_quick_ones(place: Place) -> None:
 def _place(server: ApiServer) -> tuple[str | None, int | None]:
     address = urlsplit(server.url)
     return address.hostname, address.port
+
+
+def test_answers_leave_at_once(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Head and body are two packets: without this the second waits for the client's word."""
+    made: list[socket.socket] = []
+    connection_made = serving.Impatient.connection_made
+
+    def noted(self: serving.Impatient, transport: Any) -> None:
+        connection_made(self, transport)
+        made.append(transport.get_extra_info("socket"))
+
+    monkeypatch.setattr(serving.Impatient, "connection_made", noted)
+    with ApiServer(place.app, "127.0.0.1") as server, connected(server) as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n")
+        assert connection.recv(65536)
+        assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0

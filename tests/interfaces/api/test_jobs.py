@@ -134,7 +134,8 @@ def test_logs_are_text_from_a_byte_on(place: Place) -> None:
     answer = client.get(f"{API}/jobs/{job.id}/logs?rank=1&offset=7")
     assert (answer.text, answer.headers["x-attempt"]) == ("écrit\n", "1")
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-    assert client.get(f"{API}/jobs/{job.id}/logs?rank=7").text == ""
+    answer = client.get(f"{API}/jobs/{job.id}/logs?rank=7")
+    assert (answer.status_code, answer.json()["hint"]) == (404, "its ranks are 0 to 1")
     assert client.get(f"{API}/jobs/{job.id}/logs?attempt=2").status_code == 404
     place.move(job.id, S.FAILED, Reason.UNKNOWN)
     assert client.get(f"{API}/jobs/{job.id}/logs?follow=true").text == "driver\n"

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from orchestrator.control.scheduler import standings
+from orchestrator.interfaces.api import board
 from orchestrator.interfaces.api.app import create_app
 from orchestrator.interfaces.api.board import Board
 from orchestrator.interfaces.api.serving import ApiServer
@@ -125,3 +127,29 @@ def test_many_screens_share_a_look(place: Place) -> None:
     assert board.glance() is second
     place.job()
     assert len(board.look().live) == 2
+
+
+def test_places_in_line_take_little_of_the_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ten thousand jobs something changes all the time: then they are a little old."""
+    now, count = [0.0], [0]
+
+    def slow(snapshot: Any) -> dict[str, int]:
+        now[0] += 0.5
+        count[0] += 1
+        return standings(snapshot)
+
+    monkeypatch.setattr(board, "standings", slow)
+    service = place.service
+    looked = Board(
+        service.jobs, service.queues, service.nodes, place.clock, monotonic=lambda: now[0]
+    )
+    first = place.job()
+    assert looked.look().places == {first.id: 1}
+    second = place.job()
+    now[0] += 4.0
+    assert looked.look().places == {first.id: 1}
+    now[0] += 1.0
+    assert looked.look().places == {first.id: 1, second.id: 2}
+    assert count[0] == 2

@@ -5,6 +5,7 @@ import time
 import pytest
 from rich.console import Console
 
+from orchestrator.interfaces.cli.display import Followed
 from orchestrator.interfaces.cli.live import LiveDisplay
 from orchestrator.records import Phase
 from tests.interfaces.cli.scripted import JOB, FakeClock, Script, plan
@@ -180,3 +181,31 @@ def test_two_threads_do_not_wait_for_each_other(clock, script):
         redraw.join(timeout=5)
     assert over.is_set()
     display._live.stop()
+
+
+def test_a_job_of_a_server_waits_with_its_whole_reason(console, clock):
+    """In its queue, again after an attempt that was lost; what fails is not whole."""
+    display = LiveDisplay(console, clock, Followed(JOB, clock() - 65))
+    display.waiting("There is no room for 2 workers with 2 cores, 1.52 GB each at once.")
+    shown = "\n".join(panel(display))
+    assert "waiting" in shown
+    assert "1.52 GB each at once." in shown
+    assert f"{JOB} · 1:05" in shown
+    display.phase(Phase.LAUNCH, "2 on n1")
+    assert "There is no room" not in "\n".join(panel(display))
+    display.phase(Phase.IMPORT, "")
+    clock.pass_seconds(3)
+    display.waiting("WorkerLost: killed; goes on")
+    display.note("stacks requested")
+    display.phase(Phase.TRAIN, "")
+    display.failed()
+    display.__exit__(None, None, None)
+    told = [line.split()[:2] for line in console.export_text().splitlines()]
+    assert told[-3:] == [["✗", "import"], ["·", "stacks"], ["✗", "train"]]
+
+
+def test_what_is_followed_no_longer_has_not_ended(display, console):
+    display.phase(Phase.TRAIN, "")
+    display.detached()
+    display.__exit__(None, None, None)
+    assert console.export_text() == ""

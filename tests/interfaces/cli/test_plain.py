@@ -144,3 +144,30 @@ def test_stopping_is_told_from_a_signal_handler(lines, clock, script):
             "Saving a checkpoint, Ctrl-C again to stop at once",
             "Stopping at once",
         ]
+
+
+def test_a_job_of_a_server_waits_and_is_noted(display, lines, clock):
+    with display:
+        display.waiting("There is no room.")
+        display.waiting("There is no room.")
+        display.note("suspend requested")
+        display.phase(Phase.LAUNCH, "2 on n1")
+        clock.pass_seconds(2)
+        display.waiting("WorkerLost: killed; goes on")
+        display.phase(Phase.TRAIN, "")
+        display.detached()
+    assert lines == [
+        "waiting          There is no room.",
+        "waiting          suspend requested",
+        "launch           2 on n1",
+        "launch           ended in 2.0 s",
+        "waiting          WorkerLost: killed; goes on",
+        "train            started",
+    ]
+
+
+def test_what_has_failed_is_not_done(display, lines):
+    with display:
+        display.phase(Phase.TRAIN, "")
+        display.failed()
+    assert lines[-1] == "train            ended in 0.0 s"

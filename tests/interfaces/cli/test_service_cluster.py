@@ -67,6 +67,12 @@ def test_what_is_no_token_is_told(ask, words, told, how):
     assert done.stdout == ""
 
 
+def test_a_name_is_no_markup_and_no_escape_sequence(ask):
+    made = ["token", "create", "--name", "[/a]:x:", "--team", "nlp"]
+    assert ask(*made, **ADMIN).exit_code == 0
+    assert "[/a]:x:" in ask("token", "list", **ADMIN).stdout
+
+
 def test_tokens_are_an_admins(ask):
     done = ask("token", "create", "--name", "x", "--team", "vision", role=Role.LEAD)
     assert done.exit_code == 2
@@ -221,7 +227,7 @@ def test_queues_are_listed_with_their_use(ask, place, monkeypatch, width):
         (["set", "gpus", "--quota", "gpu=many"], "write NAME=NUMBER"),
         (["set", "gpus", "--team", "A"], "teams[0]: 'A' is not a name"),
         (["set", "gpus", "--team", "a", "--all-teams"], "exclude each other"),
-        (["set", "a/b"], "is no job"),
+        (["set", "a/b"], "is no id and no name"),
         (["--json", "delete", "gpus"], "behind the command"),
     ],
 )

@@ -121,6 +121,17 @@ def test_metrics_have_their_difference_and_whether_it_is_an_improvement():
     ]
 
 
+def test_of_all_that_is_measured_people_see_what_the_specs_show():
+    spec = a_spec(evaluation__metrics=["accuracy"])
+    row = {"accuracy": 0.8, "micro_f1": 0.7}
+    curve = [(1, {"loss": 1.0, "camera/accuracy": 0.5, "camera/micro_f1": 0.5})]
+    sides = [a_side(n, spec=spec, metrics={"camera": row}, curve=curve) for n in (1, 2)]
+    assert [m.metric for m in compared(*sides).metrics] == ["accuracy", "micro_f1"]
+    lines = " ".join(printed(*sides))
+    assert "camera/accuracy" in lines
+    assert "micro_f1" not in lines
+
+
 def test_curves_stand_side_by_side_on_the_same_axes():
     a = a_side(1, curve=[(s, {"loss": 1.0 - s / 100}) for s in range(0, 101, 10)])
     b = a_side(2, curve=[(s, {"loss": 0.5, "camera/accuracy": 0.25}) for s in range(0, 51, 10)])

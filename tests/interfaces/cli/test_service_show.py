@@ -130,6 +130,15 @@ def test_a_failed_one_tells_each_attempt_and_what_to_do():
     assert lines[-1] == "  1: rank 1 is gone"
 
 
+def test_what_a_job_says_neither_colours_nor_moves_anything():
+    told = "\x1b[31m[/red] :fire:\x07\nsecond line"
+    job = a_view(state=S.FAILED, reason=Reason.UNKNOWN, message=told)
+    lines = printed(job)
+    assert lines[3:5] == ["Message     ?[31m[/red] :fire:?", "            second line"]
+    stopping = printed(a_view(state=S.STOPPING, goal="cancel"))
+    assert "Note        It stops to be cancelled." in stopping
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_finished_one_has_its_figures(width):
     outcome = an_outcome(
