@@ -128,7 +128,7 @@ def _adapted(folder: Path, base: Path) -> torch.nn.Module:
 def _unheard() -> Iterator[None]:
     """Without the report that the base lacks a head, which the adapter brings."""
     before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of PEFT's, about transformers' names
