@@ -7,6 +7,7 @@ variables and profile files, so a printed setting can never leak one.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import tomllib
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -96,6 +97,14 @@ class Settings(BaseModel):
         ),
     )
 
+    prices: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description=(
+            "What one GPU costs for an hour, by its name, in any currency: [prices] H100 = 2.5; "
+            "`plan --hardware` tells costs by them. In the environment: one JSON object."
+        ),
+    )
+
     # Of `serve`.
     database: str | None = Field(
         default=None,
@@ -162,6 +171,16 @@ class Settings(BaseModel):
         if parts.password is not None or "password" in parts.query.lower():
             raise ValueError("it holds a password; set PGPASSWORD or a password file instead")
         return value
+
+    @field_validator("prices", mode="before")
+    @classmethod
+    def _from_json(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return json.loads(value)
+        except ValueError as error:
+            raise ValueError(f"not valid JSON: {error}") from None
 
     @field_validator("allowed_urls", mode="before")
     @classmethod

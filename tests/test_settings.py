@@ -212,6 +212,22 @@ def test_backends_are_one_object_in_the_environment(home: Path, project: Path) -
     assert settings.backends == {"toy": FakeSettings(kind="fake")}
 
 
+def test_prices_are_a_table_of_a_file_or_one_object(home: Path, project: Path) -> None:
+    (project / "orchestrator.toml").write_text('[prices]\nH100 = 2.5\n"A100-80GB" = 2\n')
+    settings = load_settings(environ={"HOME": str(home)}, directory=project)
+    assert settings.prices == {"H100": 2.5, "A100-80GB": 2.0}
+    environ = {"HOME": str(home), "ORCHESTRATOR_PRICES": '{"L4": 0.7}'}
+    assert load_settings(environ=environ, directory=project).prices == {"L4": 0.7}
+    assert load_settings(environ={"HOME": str(home)}, directory=home).prices == {}
+
+
+@pytest.mark.parametrize("price", ['{"L4": 0}', '{"L4": "much"}', '{"L4": NaN}', "L4=2", "[1]"])
+def test_a_wrong_price_names_the_setting(home: Path, project: Path, price: str) -> None:
+    environ = {"HOME": str(home), "ORCHESTRATOR_PRICES": price}
+    with pytest.raises(SettingsError, match=r"^prices.*\(environment ORCHESTRATOR_PRICES\): "):
+        load_settings(environ=environ, directory=project)
+
+
 @pytest.mark.parametrize(
     ("table", "told"),
     [

@@ -51,6 +51,19 @@ DENSE_HEADS = frozenset(
 """Kinds whose new classification head has a square layer before the output."""
 
 
+MIXTURES = frozenset({"mixtral", "qwen2_moe", "qwen3_moe"})
+"""Kinds of which each token uses only some experts."""
+
+GATED_FEED_FORWARD = frozenset(
+    {
+        *("gemma", "gemma2", "gemma3_text", "granite", "llama", "mistral", "mixtral", "phi3"),
+        *("qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "smollm3"),
+    }
+)
+"""Kinds whose feed-forward part multiplies two halves: it keeps four tensors of its size, not two.
+"""
+
+
 def can_classify(model_type: str) -> bool:
     """Whether transformers, as far as is known here, classifies texts with this kind of model."""
     return model_type in SEQUENCE_CLASSIFICATION

@@ -10,6 +10,7 @@ import glob
 import gzip
 import hashlib
 import os
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,7 @@ from orchestrator.specs.data import Source
 from orchestrator.specs.paths import local_path
 from orchestrator.specs.suggest import closest
 
-Format = Literal["jsonl", "csv", "parquet"]
+Format = Literal["jsonl", "csv", "parquet", "tfrecord"]
 
 Fetch = Callable[[str], Path]
 """Brings a URL (an object, or a prefix for a folder) here and says where it lies."""
@@ -32,11 +33,14 @@ _ENDINGS: dict[str, Format] = {
     ".csv": "csv",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".tfrecord": "tfrecord",
+    ".tfrecords": "tfrecord",
 }
 # In a folder these are as likely a data set's own notes as its rows.
 _ENDINGS_WHEN_NAMED: dict[str, Format] = {**_ENDINGS, ".json": "jsonl"}
 
-_KNOWN = ".jsonl, .csv or .parquet (.gz too for the first two)"
+_KNOWN = ".jsonl, .csv, .parquet or .tfrecord (.gz too, but for Parquet)"
+_SHARD = re.compile(r"-\d+-of-\d+$")  # train.tfrecord-00001-of-00008
 _WILDCARDS = "*?["
 
 BOM = b"\xef\xbb\xbf"
@@ -217,14 +221,14 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 def _by_ending(path: Path, endings: dict[str, Format]) -> Format | None:
     name = path.with_suffix("") if path.suffix == ".gz" else path
-    return endings.get(name.suffix.lower())
+    return endings.get(_SHARD.sub("", name.suffix.lower()))
 
 
 def _format(path: Path, source: Source, place: str) -> Format:
     kind = source.format or _by_ending(path, _ENDINGS_WHEN_NAMED)
     if kind is None:
         message = f"the format of {path.name} cannot be told from its ending"
-        hint = f"add format: jsonl, csv or parquet; known endings are {_KNOWN}"
+        hint = f"add format: jsonl, csv, parquet or tfrecord; known endings are {_KNOWN}"
         raise InvalidInput([Problem(message, path=f"{place}.path", hint=hint)])
     return kind
 
@@ -260,6 +264,9 @@ def _check_bytes(file: DataFile, place: str) -> None:
         message = f"{file.shown} is empty"
         hint = "write it again; an unfinished copy leaves such a file"
         raise InvalidInput([Problem(message, path=path, hint=hint)])
+    if file.format == "tfrecord":
+        _check_first_record(file, head, path)
+        return  # a record's length may begin like anything else
     for start, kind, name, hint in _FOREIGN:
         if head.startswith(start) and file.format != kind:
             raise InvalidInput([Problem(f"{file.shown} is {name}", path=path, hint=hint)])
@@ -271,6 +278,19 @@ def _check_bytes(file: DataFile, place: str) -> None:
         message = f"{file.shown} is one JSON array, not JSON Lines"
         hint = f"put each row on a line of its own: jq -c '.[]' {file.path.name} > rows.jsonl"
         raise InvalidInput([Problem(message, path=path, hint=hint)])
+
+
+def _check_first_record(file: DataFile, head: bytes, path: str) -> None:
+    from orchestrator.inspect.tfrecords import is_header
+
+    if is_header(head):
+        return
+    for start, _, name, hint in _FOREIGN:
+        if head.startswith(start):
+            raise InvalidInput([Problem(f"{file.shown} is {name}", path=path, hint=hint)])
+    message = f"{file.shown} is not a TFRecord file: it does not begin with the length of a record"
+    hint = "copy it again, or name its true format; of compressed ones only .gz is read, not ZLIB"
+    raise InvalidInput([Problem(message, path=path, hint=hint)])
 
 
 def gzip_problem(file: DataFile, path: str, error: Exception) -> Problem:

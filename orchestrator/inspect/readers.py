@@ -62,6 +62,10 @@ def _reader(file: DataFile) -> ModuleType:
         from orchestrator.inspect.formats import delimited
 
         return delimited
+    if file.format == "tfrecord":
+        from orchestrator.inspect.formats import tfrecord
+
+        return tfrecord
     from orchestrator.inspect.formats import columnar  # its import costs 0.1 s
 
     return columnar

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.control.admission.option_records import HardwarePlan
 from orchestrator.control.admission.plan import Plan
 from orchestrator.control.controller.look import look
 from orchestrator.control.controller.stopping import StopSignal
@@ -21,7 +22,17 @@ from orchestrator.records import Outcome
 from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
 
-__all__ = ["Plan", "Ready", "RunListener", "StopSignal", "plan", "run", "serve"]
+__all__ = [
+    "HardwarePlan",
+    "Plan",
+    "Ready",
+    "RunListener",
+    "StopSignal",
+    "plan",
+    "plan_elsewhere",
+    "run",
+    "serve",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,21 @@ def plan(source: Path, sets: Sequence[str] = (), *, settings: Settings) -> Plan:
     """
     os.environ.update(settings.store_environment())
     return look(source, sets, settings, probe_store=False).plan
+
+
+def plan_elsewhere(
+    source: Path, sets: Sequence[str] = (), *, hardware: Sequence[str], settings: Settings
+) -> HardwarePlan:
+    """Every way to run the job on hardware that need not be here, such as `8xH100`.
+
+    Raises:
+        UserError: An expression of `hardware` is wrong, or the job cannot be planned for.
+        InvalidInput: Spec, data or base are wrong.
+    """
+    from orchestrator.server import elsewhere
+
+    os.environ.update(settings.store_environment())
+    return elsewhere.plan_elsewhere(source, sets, hardware, settings)
 
 
 def run(

@@ -34,7 +34,7 @@ class Source(SpecModel):
         default=None,
         description="Branch, tag or commit of the hub data set; pinned to a commit by the plan.",
     )
-    format: Literal["jsonl", "csv", "parquet"] | None = Field(
+    format: Literal["jsonl", "csv", "parquet", "tfrecord"] | None = Field(
         default=None, description="File format; absent: by the file's ending."
     )
     columns: dict[str, str] | None = Field(

@@ -16,6 +16,7 @@ from orchestrator.errors import InvalidInput
 from orchestrator.inspect.data import DataFacts, LengthFacts, inspect_data, read_tables
 from orchestrator.specs import FineTuneSpec
 from tests.inspect.rows import POLAR, data_spec, jsonl, write
+from tests.inspect.tfrecord_files import tfrecord
 
 TEST = [("quite good", "pos"), ("quite bad", "neg"), ("rather bad", "neg")]
 
@@ -115,6 +116,10 @@ ROWS = [("one, two", "a"), ("drei\nvier", "b"), ('five "six"', "a"), ("ünï �
         ("bom.csv", b"\xef\xbb\xbf" + _as_csv(ROWS).replace('"six"', '""six""').encode()),
         ("rows.parquet", _as_parquet(ROWS)),
         ("rows.PARQUET", _as_parquet(ROWS)),
+        ("rows.tfrecord", tfrecord(ROWS)),
+        ("rows.tfrecords", tfrecord(ROWS)),
+        ("rows.tfrecord.gz", gzip.compress(tfrecord(ROWS))),
+        ("rows.tfrecord-00000-of-00001", tfrecord(ROWS)),
     ],
 )
 def test_formats_give_the_same_rows(tmp_path: Path, name: str, content: bytes) -> None:

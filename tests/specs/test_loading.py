@@ -114,7 +114,7 @@ WRONG: list[tuple[str, str, str, int, str, str]] = [
     ("{path: camera/train.jsonl}", "{path: x, split: y}", "data.domains.camera.train[0]", 10,
      "belong to a `hub` data set", "remove"),
     ("{path: camera/train.jsonl}", "{path: x, format: tsv}", "data.domains.camera.train[0].format",
-     10, "must be one of jsonl, csv, parquet, not 'tsv'", ""),
+     10, "must be one of jsonl, csv, parquet, tfrecord, not 'tsv'", ""),
     ("{path: camera/train.jsonl}", "{path: x, weight: 0}", "data.domains.camera.train[0].weight",
      10, "must be greater than 0, not 0", ""),
     ("{path: camera/train.jsonl}", "{path: x, colums: {}}", "data.domains.camera.train[0].colums",

@@ -11,13 +11,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.control.admission.memory import FP32, MOMENTS, MemoryCase
-from orchestrator.control.admission.records import CheckpointPlan, StepPlan, TimePlan
-from orchestrator.control.admission.throughput import (
-    DISK_BYTES_PER_SECOND,
-    STORE_BYTES_PER_SECOND,
-    Speed,
+from orchestrator.control.admission.exchange import (
+    communication_seconds,
+    offload_seconds,
+    update_seconds,
 )
+from orchestrator.control.admission.memory import FP32, MOMENTS, MemoryCase
+from orchestrator.control.admission.records import (
+    CheckpointPlan,
+    StepPlan,
+    StepSeconds,
+    TimePlan,
+)
+from orchestrator.control.admission.throughput import Speed
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
@@ -28,7 +34,6 @@ PUBLISH_SECONDS = 3.0
 EVERY_MINUTES = 20.0  # between checkpoints, where the spec says nothing
 
 _BACKWARD = 2  # forward passes that one way back costs
-_UPDATE_BYTES = 7 * FP32  # AdamW reads and writes weight, gradient and moments of each parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +129,17 @@ def training_flops(case: MemoryCase, length: float) -> float:
     return forward_flops(case, length) * passes
 
 
-def step_seconds(case: MemoryCase, steps: StepPlan, speed: Speed) -> float:
-    """One optimizer step: compute, update, communication."""
+def step_seconds(case: MemoryCase, steps: StepPlan, speed: Speed) -> StepSeconds:
+    """One optimizer step by what it is spent on."""
     row = steps.tokens_per_row
     rows = case.micro_batch_size * steps.accumulation
-    compute = rows * row * training_flops(case, row) / speed.flops
-    trained = case.model.trainable_parameters
-    sharded = case.strategy == "deepspeed" and case.zero_stage > 0
-    update = _UPDATE_BYTES * trained / (case.workers if sharded else 1) / speed.memory_bytes
-    times = 3 if case.zero_stage == 3 else 2  # all-reduce, or gather twice and scatter
-    sent = times * case.weight_bytes * trained * (case.workers - 1) / case.workers
-    return compute + update + sent / speed.link_bytes + STEP_SECONDS
+    return StepSeconds(
+        compute_seconds=rows * row * training_flops(case, row) / speed.flops,
+        communication_seconds=communication_seconds(case, steps.accumulation, speed),
+        update_seconds=update_seconds(case, speed),
+        offload_seconds=offload_seconds(case, steps.accumulation, speed),
+        other_seconds=STEP_SECONDS,
+    )
 
 
 def checkpoint_bytes(case: MemoryCase) -> int:
@@ -146,8 +151,21 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     return case.weight_bytes * case.model.saved_parameters + state
 
 
+@dataclass(frozen=True, slots=True)
+class SaveRates:
+    """Bytes a second of the whole gang: to the disk it waits for, and on to the store."""
+
+    stall_bytes: float
+    upload_bytes: float
+
+
+def save_rates(speed: Speed, *, local: bool) -> SaveRates:
+    """Into a store that is a folder (`local`), or one beyond the network."""
+    return SaveRates(speed.disk_bytes, speed.disk_bytes if local else speed.store_bytes)
+
+
 def plan_checkpoints(
-    spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, train_seconds: float, local: bool
+    spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, train_seconds: float, rates: SaveRates
 ) -> CheckpointPlan:
     """Size and cost of the checkpoints of a resolved spec; the last step always saves one."""
     size = checkpoint_bytes(case)
@@ -156,12 +174,11 @@ def plan_checkpoints(
         count = math.ceil(steps.total / cadence.every_steps)
     else:
         count = int(train_seconds // (60 * (cadence.every_minutes or EVERY_MINUTES))) + 1
-    rate = DISK_BYTES_PER_SECOND if local else STORE_BYTES_PER_SECOND
     return CheckpointPlan(
         size_bytes=size,
         count=count,
-        stall_seconds=round(size / DISK_BYTES_PER_SECOND, 2),
-        upload_seconds=round(size / rate, 2),
+        stall_seconds=round(size / rates.stall_bytes, 2),
+        upload_seconds=round(size / rates.upload_bytes, 2),
     )
 
 
@@ -178,7 +195,7 @@ def plan_time(
     spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, speed: Speed, work: Work
 ) -> TimePlan:
     """Seconds of each phase, without those of checkpoints: see `with_checkpoints`."""
-    step = step_seconds(case, steps, speed)
+    step = step_seconds(case, steps, speed).total_seconds
     test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
     valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
     before = test if spec.evaluation.before else 0.0

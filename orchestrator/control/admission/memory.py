@@ -15,12 +15,14 @@ from dataclasses import dataclass
 
 from orchestrator.control.admission.records import Offload, Precision, Strategy, WorkerMemory
 from orchestrator.control.admission.trainable import TrainedModel
+from orchestrator.inspect.architectures import GATED_FEED_FORWARD
 
 FP32 = 4
 QUANTIZED_BYTES = 0.53  # of a 4-bit weight with its share of the scales, quantized too
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
 
 BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
+SUB_GROUP_ELEMENTS = 1_000_000_000  # stage3's sub_group_size: so much is updated at once
 LIVE_ELEMENTS = 1_000_000_000  # stage3_max_live_parameters: gathered weights below it are kept
 
 PROCESS_BYTES = 750_000_000  # measured: interpreter, torch, transformers, deepspeed, ray; first use
@@ -30,7 +32,10 @@ CPU_HEAP_SLACK = 1.4  # measured: freed activations the allocator does not give 
 GPU_HEAP_SLACK = 1.1
 CHECKPOINTED_LAYERS = 3  # measured: a recomputed layer, its gradients and their temporaries
 
-_LINEAR = 10  # tensors of hidden size that a layer keeps for the way back
+_LINEAR = 8  # tensors of hidden size that a layer keeps for the way back
+_KEYS_AND_VALUES = 2  # more, smaller where several heads of queries share one of keys and values
+_PLAIN = 2  # tensors of the feed-forward part's size: before and behind its nonlinearity
+_GATED = 4  # and the other half, and the product of both
 _AUTOCAST = 4  # of them stay fp32 under torch's autocast (norms and residuals)
 _QKV = 3  # upcast to fp32 by attention on CPUs
 _SCORES = 3  # attention matrices that dropout keeps: softmax, mask, product
@@ -153,6 +158,9 @@ def _update_buffers(case: MemoryCase) -> int:
     if case.offload != "none" and case.on_gpu:
         return 0
     share = FP32 * _share(trained, case.workers)
+    if case.zero_stage == 3:
+        share = min(share, FP32 * SUB_GROUP_ELEMENTS)
+        largest = _share(largest, case.workers) if case.on_gpu else largest
     gradients = share  # flat, in fp32
     temporaries = 0 if case.on_gpu else 2 * share  # AdamW's denominator over the whole partition
     bucket = case.weight_bytes * min(trained, BUCKET_ELEMENTS) if case.zero_stage == 3 else 0
@@ -177,7 +185,9 @@ def _activations(case: MemoryCase) -> int:
 
 def _layer_bytes_per_token(case: MemoryCase) -> int:
     facts, size = case.model.facts, case.compute_bytes
-    layer = size * (_LINEAR * facts.hidden_size + 2 * facts.intermediate_size)
+    kept = _GATED if facts.model_type in GATED_FEED_FORWARD else _PLAIN
+    shared = _KEYS_AND_VALUES * facts.hidden_size * facts.num_kv_heads // facts.num_heads
+    layer = size * (_LINEAR * facts.hidden_size + shared + kept * facts.intermediate_size)
     if (adapter := case.model.adapter) is not None:
         layer += (size * adapter.kept_per_token + adapter.masks_per_token) // facts.num_layers
     if size < FP32 and case.strategy == "ddp":

@@ -24,6 +24,7 @@ from orchestrator.control.admission.duration import (
     plan_steps,
     plan_time,
     row_lengths,
+    save_rates,
     total_rows,
     with_checkpoints,
 )
@@ -74,14 +75,12 @@ def make_plan(inputs: PlanInputs) -> Plan:
         return plan_script(inputs)
     assert inputs.model is not None, "every task but a custom one has a base"
     # 1. What the spec leaves open, but for the engine.
-    resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
-    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
-    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    resolved, model, lengths = resolve_all(inputs)
     # 2. The engine: the fastest way that fits.
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        _case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         resolved.spec.training.global_batch_size,
         machine.fits,
     )
@@ -114,6 +113,15 @@ def make_plan(inputs: PlanInputs) -> Plan:
     )
 
 
+def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]:
+    """The spec with nothing open but its engine, what learns, and how long rows are."""
+    assert inputs.model is not None, "every task but a custom one has a base"
+    resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
+    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
+    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    return resolved, model, lengths
+
+
 @dataclass(frozen=True, slots=True)
 class _Estimate:
     steps: StepPlan
@@ -122,9 +130,10 @@ class _Estimate:
     disk: DiskPlan
 
 
-def _case(
+def memory_case(
     spec: FineTuneSpec, model: TrainedModel, lengths: RowLengths, num_labels: int
 ) -> MemoryCase:
+    """What a resolved spec's memory follows from; open fields of its engine as if they were off."""
     engine = spec.engine
     return MemoryCase(
         model=model,
@@ -150,19 +159,25 @@ def _estimate(
     speed = worker_speed(
         inputs.hardware, spec.training.precision, resources.cpus_per_worker, case.on_gpu
     )
-    work = Work(
-        test_rows=total_rows(inputs.data, "test"),
-        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
-        lengths=lengths,
-    )
-    time = plan_time(spec, case, steps, speed, work)
+    time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
-    checkpoint = plan_checkpoints(spec, case, steps, time.train_seconds, local)
+    checkpoint = plan_checkpoints(
+        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+    )
     return _Estimate(
         steps=steps,
         time=with_checkpoints(time, checkpoint),
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
+    """What is evaluated."""
+    return Work(
+        test_rows=total_rows(inputs.data, "test"),
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        lengths=lengths,
     )
 
 

@@ -105,6 +105,26 @@ class StepPlan(Facts):
     evaluations: int = Field(description="Passes over valid.")
 
 
+class StepSeconds(Facts):
+    """One optimizer step by what it is spent on; the parts add up, since nothing overlaps."""
+
+    compute_seconds: float
+    communication_seconds: float
+    update_seconds: float
+    offload_seconds: float = Field(description="Between GPU and host memory.")
+    other_seconds: float
+
+    @property
+    def total_seconds(self) -> float:
+        return (
+            self.compute_seconds
+            + self.communication_seconds
+            + self.update_seconds
+            + self.offload_seconds
+            + self.other_seconds
+        )
+
+
 class TimePlan(Facts):
     """Seconds of each part; an estimate within a factor of two on an idle machine."""
 

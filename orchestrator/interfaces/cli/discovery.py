@@ -1,4 +1,4 @@
-"""Domains and splits found in folders: `<domain>/{train,valid,test}.{jsonl,csv,parquet}`.
+"""Domains and splits found in folders: `<domain>/{train,valid,test}.{jsonl,csv,parquet,tfrecord}`.
 
 Called by `init`, which writes what is found into a spec.
 """
@@ -20,9 +20,14 @@ if TYPE_CHECKING:
 
 Splits = dict[Split, Path]
 
-LAYOUT = "<domain>/{train,valid,test}.{jsonl,csv,parquet}"
+LAYOUT = "<domain>/{train,valid,test}.{jsonl,csv,parquet,tfrecord}"
 _DOMAIN_NAME: TypeAdapter[str] = TypeAdapter(DomainName)
-_FORMATS: Mapping[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_FORMATS: Mapping[str, Format] = {
+    ".jsonl": "jsonl",
+    ".csv": "csv",
+    ".parquet": "parquet",
+    ".tfrecord": "tfrecord",
+}
 _SPLIT_NAMES: Mapping[str, Split] = {
     "train": "train",
     "valid": "valid",

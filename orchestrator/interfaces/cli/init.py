@@ -32,7 +32,7 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="Folder laid out as <domain>/{train,valid,test}.{jsonl,csv,parquet}.",
+    help="Folder laid out as <domain>/{train,valid,test}.{jsonl,csv,parquet,tfrecord}.",
 )
 @click.option(
     "--domain",
@@ -118,7 +118,7 @@ def _found(data: Path | None, domains: tuple[str, ...]) -> dict[str, Splits]:
     if not any("train" in splits for splits in found.values()):
         raise UserError(
             f"none of the domains has a train split: {', '.join(found)}",
-            hint="a file train.jsonl, train.csv or train.parquet makes one",
+            hint="a file train.jsonl, train.csv, train.parquet or train.tfrecord makes one",
         )
     return found
 

@@ -52,8 +52,10 @@ def logs(
     with told_as_line(as_json), client_for(url) as client:
         handle = client.job(job)
         told = _Told(handle)
+        if rank is None and sys.stdout.isatty() and not as_json:
+            say("output of the driver; `--rank 0` shows what the first rank prints")
         pieces = handle.logs(rank=rank, follow=follow, attempt=attempt, tail=tail, listener=told)
-        found = _print_lines(pieces, told) if as_json else _print_bytes(pieces)
+        found = _print_lines(pieces, told) if as_json else _print_bytes(pieces, told)
         if not found:
             _say_why_nothing(handle, told.number, rank)
     return 0
@@ -63,15 +65,21 @@ class _Told(Away):
     """Says on stderr what happens beside the output."""
 
     def __init__(self, handle: JobHandle) -> None:
-        super().__init__()
+        super().__init__(self._tell_beside)
         self._handle = handle
         self.number: int | None = None  # of the Attempt whose output comes
+        self.is_mid_line = False
         self._said = ""
 
     def attempt(self, number: int) -> None:
         if self.number is not None:
-            say(f"attempt {number}:")
+            self._tell_beside(f"attempt {number}:")
         self.number = number
+
+    def _tell_beside(self, text: str) -> None:
+        """In a terminal the output may be in the middle of a line."""
+        say(f"\n{text}" if self.is_mid_line and sys.stdout.isatty() else text)
+        self.is_mid_line = False
 
     def update(self, update: Update) -> None:
         """While no Attempt prints: why."""
@@ -85,20 +93,20 @@ class _Told(Away):
     def _say(self, text: str) -> None:
         if text != self._said:
             self._said = text
-            say(text)
+            self._tell_beside(text)
 
 
-def _print_bytes(pieces: Iterator[bytes]) -> bool:
+def _print_bytes(pieces: Iterator[bytes], told: _Told) -> bool:
     """As they are, whatever they are; whether there were any."""
-    stream, last = sys.stdout.buffer, b""
+    stream, found = sys.stdout.buffer, False
     for piece in pieces:
         if piece:
             stream.write(piece)
             stream.flush()
-            last = piece
-    if last and not last.endswith(b"\n") and sys.stdout.isatty():
+            found, told.is_mid_line = True, not piece.endswith(b"\n")
+    if told.is_mid_line and sys.stdout.isatty():
         click.echo()  # the prompt belongs on a line of its own
-    return bool(last)
+    return found
 
 
 def _print_lines(pieces: Iterator[bytes], told: _Told) -> bool:

@@ -6,6 +6,8 @@ import errno
 import json
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from pydantic import ValidationError
 
@@ -25,12 +27,14 @@ from orchestrator.specs import RuntimeSpec
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.telemetry.logs import configure_logging
-from orchestrator.worker.output import filtered_output
+from orchestrator.worker.output import filtered_output, output_file
 from orchestrator.worker.redaction import Redaction
 from orchestrator.worker.training import ops
 from orchestrator.worker.versions import check_version, missing_part
 
 logger = logging.getLogger(__name__)
+
+LOG_SECONDS = 30.0  # a store that is away costs the end of a log, no more
 
 # What torch says on the ranks that are left when another one died.
 PEER_LOST = (
@@ -46,7 +50,7 @@ def guarded_rank(launch_json: str, entered_at: float) -> None:
     head = LaunchHead.model_validate_json(launch_json)
     runtime = _runtime(launch_json)
     redaction = Redaction.of(runtime)
-    with filtered_output(runtime):
+    with _kept_output(head, runtime):
         configure_logging("INFO")
         try:
             check_version(head)
@@ -62,6 +66,24 @@ def guarded_rank(launch_json: str, entered_at: float) -> None:
                 told = redaction.text(f"{type(error).__name__}: {error}")
                 raise JobFailed(told) from None
             raise
+
+
+@contextmanager
+def _kept_output(head: LaunchHead, runtime: RuntimeSpec) -> Iterator[None]:
+    """Output of user code through its filter; the end of it is kept when it has come through.
+
+    The Reporter has kept what was there a moment before: not the error, and of too much no end.
+    """
+    file = output_file()
+    try:
+        with filtered_output(runtime):
+            yield
+    finally:
+        rank = _rank()
+        if runtime.is_used and file is not None and rank is not None:
+            store = CheckpointStore(open_store(head.store, retry_seconds=LOG_SECONDS), head.job)
+            with suppress(OrchestratorError, OSError):
+                store.put_log(head.attempt, rank, file)
 
 
 def _runtime(launch_json: str) -> RuntimeSpec:
@@ -100,6 +122,8 @@ def failure_outcome(launch: LaunchHead, error: BaseException, rank: int | None) 
     reason, hint = classify(error)
     known = isinstance(error, OrchestratorError)
     text = str(error) if known else f"{type(error).__name__}: {error}"
+    if isinstance(error, OrchestratorError) and error.hint == hint:
+        text = error.message  # the hint has a place of its own
     if not known:
         logger.error("unexpected failure", exc_info=error)
     where = f"rank {rank}: " if rank is not None else ""

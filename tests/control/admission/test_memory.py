@@ -83,6 +83,21 @@ def test_attention_without_dropout_keeps_no_scores() -> None:
     assert worker_memory(case(model=without)).activations_bytes == 80_282  # 2 x 448 x 64 x 1.4
 
 
+def test_a_gated_feed_forward_part_keeps_twice_as_much_of_its_size() -> None:
+    llama = trained_model(tiny_model(model_type="llama", attention_dropout=0.0), FULL, 2)
+
+    # 2 x 4 x (10 x 8 + 4 x 16) x 64 x 1.4
+    assert worker_memory(case(model=llama)).activations_bytes == 103_219
+
+
+def test_shared_keys_and_values_are_smaller() -> None:
+    shared = tiny_model(model_type="llama", attention_dropout=0.0, num_heads=4, num_kv_heads=1)
+
+    # 2 x 4 x (8 x 8 + 2 x 8 / 4 + 4 x 16) x 64 x 1.4
+    found = worker_memory(case(model=trained_model(shared, FULL, 2)))
+    assert found.activations_bytes == 94_618
+
+
 def test_recomputing_saves_in_deep_models() -> None:
     deep = trained_model(tiny_model(num_layers=12), FULL, 2)
 

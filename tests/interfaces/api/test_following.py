@@ -13,7 +13,9 @@ import httpx
 import pytest
 
 from orchestrator.interfaces.api.app import create_app
+from orchestrator.interfaces.api.routes.logs import SILENT_SECONDS
 from orchestrator.interfaces.api.serving import ApiServer
+from orchestrator.interfaces.client.connection import STREAM_SILENCE_SECONDS
 from orchestrator.records import JobState, Reason
 from tests.control.builders import report
 from tests.interfaces.api.builders import API, SECRET, Place
@@ -218,3 +220,18 @@ def test_a_server_that_stops_ends_its_streams(
         thread.join(20)
     assert ends == ["ended"] * len(paths)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+def test_a_silent_log_is_asked_for_again(place: Place, client: httpx.Client) -> None:
+    """Its stream ends while the Attempt goes on: whoever waits for it cannot tell it from a
+    connection that is dead."""
+    job = place.job()
+    place.started(job.id)
+    place.logs.printed = {0: b"one\n"}
+    path = f"{API}/jobs/{job.id}/logs?rank=0&follow=true"
+    with client.stream("GET", path) as answer:
+        pieces = answer.iter_bytes()
+        assert next(pieces) == b"one\n"
+        place.clock.sleep(SILENT_SECONDS)
+        assert list(pieces) == []
+    assert SILENT_SECONDS < STREAM_SILENCE_SECONDS

@@ -33,6 +33,7 @@ SCRIPT_STEPS = 400
 
 SCRIPT = """
 import argparse
+import os
 import torch
 from safetensors.torch import save_file
 from torch.nn.parallel import DistributedDataParallel
@@ -43,6 +44,7 @@ asked.add_argument("--steps", type=int)
 asked.add_argument("--mark", type=int, default=0)
 steps, mark = vars(asked.parse_args()).values()
 session = current_session()
+print("my token is", os.environ.get("HF_TOKEN"))
 torch.manual_seed(session.spec.training.seed)
 net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1))
 model = DistributedDataParallel(net)
@@ -147,6 +149,7 @@ def script_job(folder: Path, mark: int = 0) -> Launch:
         folder,
         SCRIPT,
         task={"arguments": arguments},
+        runtime={"code": "/pkg", "secrets": ["hf-token"]},
         resources={"workers": 2},
         training={"seed": 3},
     )
@@ -213,8 +216,11 @@ def test_functions_in_a_gang_of_one(base: Path, gang: Gang, tmp_path: Path) -> N
 
 @pytest.mark.cluster
 @pytest.mark.timeout(600)
-def test_a_gang_of_two_stopped_and_killed(base: Path, tmp_path: Path) -> None:
+def test_a_gang_of_two_stopped_and_killed(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Functions and a script, each: undisturbed; stopped; killed at a random moment."""
+    monkeypatch.setitem(ENVIRONMENT, "HF_TOKEN", "hunter22")
     engine = {"zero_stage": 2, "micro_batch_size": 2}
     jobs = {
         "functions": [functions_job(base, tmp_path / f"f{n}", 2, engine) for n in range(3)],
@@ -242,7 +248,10 @@ def test_a_gang_of_two_stopped_and_killed(base: Path, tmp_path: Path) -> None:
     script = jobs["script"][2]
     resumed = killed_and_resumed(script_job(tmp_path / "s2", mark), script, "script-0/mark")
     assert weights_digest(resumed) == found["script"]["weights"][0], f"killed near step {mark}"
-    # 3. What is published.
+    # 3. What is published, and what is not.
+    log = checkpoints_of(resumed).log(2, 0)
+    assert b"my token is ***" in log
+    assert b"hunter22" not in log
     registry = ModelRegistry(open_store(script.store))
     lineage = registry.read_json(registry.resolve("toy"), "lineage.json")
     assert lineage["code"]["sha256"] == script.identity.code

@@ -22,6 +22,7 @@ from orchestrator.records import Attempt, AttemptState, Job
 router = APIRouter(tags=["logs"])
 
 MAX_LINES = 10**9
+SILENT_SECONDS = 30.0
 PATIENCE = 3.0  # a follower is at most a quarter of the time reading
 
 _TEXT: dict[int | str, dict[str, Any]] = {
@@ -100,11 +101,15 @@ class _Source:
 async def _pieces(
     source: _Source, service: Service, piece: bytes, offset: int, *, follow: bool
 ) -> AsyncIterator[bytes]:
-    until, read_seconds = service.clock() + service.stream_seconds, 0.0
+    begun_at = heard_at = service.clock()
+    read_seconds = 0.0
     while True:
         if piece:
             yield piece
             offset += len(piece)
+            heard_at = service.clock()
+        # Output has no room for a sign of life: who follows a silent log asks again now and then.
+        until = min(begun_at + service.stream_seconds, heard_at + SILENT_SECONDS)
         if not follow or service.clock() >= until or service.closing.is_set():
             return
         # What was printed before the end is asked for once more after it is known.
