@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from orchestrator.errors import UserError
 from orchestrator.storage.adapters import LINEAGE_FILE
@@ -117,15 +120,29 @@ def _adapted(folder: Path, base: Path) -> torch.nn.Module:
     labels: list[str] = lineage["spec"]["resolved"]["spec"]["task"]["labels"]
     names = dict(enumerate(labels))
     ids = {label: number for number, label in names.items()}
-    whole = _whole(
-        base,
-        num_labels=len(labels),
-        id2label=names,
-        label2id=ids,
-        ignore_mismatched_sizes=True,
-    )
-    model: torch.nn.Module = PeftModel.from_pretrained(whole, folder, torch_device="cpu")
+    with _unheard():
+        whole = _whole(
+            base,
+            num_labels=len(labels),
+            id2label=names,
+            label2id=ids,
+            ignore_mismatched_sizes=True,
+        )
+        model: torch.nn.Module = PeftModel.from_pretrained(whole, folder, torch_device="cpu")
     return model
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without the report that the base lacks a head, which the adapter brings."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's, about transformers' names
+            yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_classifier(folder: Path) -> None:

@@ -141,10 +141,14 @@ def test_merged_weights_are_a_plain_model(
     torch.testing.assert_close(logits(whole), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_predict_loads_an_adapter_beside_its_base(task: Task, start: Start, tmp_path: Path) -> None:
+def test_predict_loads_an_adapter_beside_its_base(
+    task: Task, start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     model = trained(task, start, lora())
     folder = published(tmp_path / "adapter", model, start)
+    caplog.clear()
     predictor = Predictor.load(folder, base=start.base)
+    assert caplog.messages == []  # that the base has no head is nothing to worry about
     assert predictor.labels == LABELS
     (found,) = predictor.predict(["the camera is good"])
     inputs = load_tokenizer(start.base)("the camera is good", return_tensors="pt")
