@@ -15,7 +15,6 @@ PACKAGES = (
     "accelerate",
     "deepspeed",
     "numpy",
-    "peft",
     "pyarrow",
     "ray",
     "safetensors",
