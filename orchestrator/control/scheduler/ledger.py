@@ -19,6 +19,7 @@ from orchestrator.control.scheduler.gangs import (
     Amount,
     Frontier,
     Gang,
+    Point,
     amount,
     sorted_items,
     times,
@@ -119,6 +120,8 @@ class Variant:
     __slots__ = (
         "accelerator",
         "backend",
+        "fitted",
+        "fitted_at",
         "largest",
         "no_room",
         "no_room_soon",
@@ -142,6 +145,9 @@ class Variant:
         self.sites = sites
         self.smallest = _extreme(min, sites)
         self.largest = _extreme(max, sites)
+        # Gangs that would fit, claims apart, when so many jobs had been admitted.
+        self.fitted: list[Point] = []
+        self.fitted_at = 0
         # Gangs that failed in this cycle.
         self.no_room = Frontier()  # even if nothing were claimed
         self.promised = Frontier()  # because of claims

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from orchestrator.control.scheduler.accounts import NOTHING, minus, plus, room_without
 from orchestrator.control.scheduler.gangs import Amount, Gang, fits, slots
-from orchestrator.control.scheduler.ledger import Ledger, Option, Parts, Seeker, Site, Variant
+from orchestrator.control.scheduler.ledger import Ledger, Option, Parts, Pool, Seeker, Site, Variant
 from orchestrator.control.scheduler.placement import pack, sites_with_room
 from orchestrator.control.scheduler.values import Policy, Workload
 from orchestrator.records import Queue
@@ -26,6 +26,7 @@ class Victim:
     workload: Workload
     gang: Gang
     held: Mapping[Site, Amount]  # on the nodes it stands on
+    pools: frozenset[Pool]  # of these
     lost_seconds: float  # times its workers
 
     @property
@@ -60,13 +61,16 @@ class Victims:
                 ledger.now - given_way < policy.preemption_cooldown_seconds
             ):
                 continue
+            held = ledger.held_by(workload, gang)
+            pools = frozenset(site.pool for site in held if site.pool is not None)
             lost = lost_seconds(workload, ledger.now)
-            found.append(Victim(workload, gang, ledger.held_by(workload, gang), lost))
+            found.append(Victim(workload, gang, held, pools, lost))
         found.sort(key=_cheapest_first)
         self.all = tuple(found) if policy.allows_preemption else ()
         self._below: dict[int, tuple[Victim, ...]] = {}
         self._on: dict[tuple[Variant, int], tuple[Victim, ...]] = {}
         self._freed_on: dict[tuple[Variant, int], dict[Site, Amount]] = {}
+        self._held_on: dict[tuple[Variant, int], Amount] = {}
         self._by_queue: dict[int, dict[str, Amount]] = {}
 
     def below(self, priority: int) -> tuple[Victim, ...]:
@@ -84,9 +88,7 @@ class Victims:
         if found is None:
             pools = variant.pools
             found = self._on[variant, priority] = tuple(
-                victim
-                for victim in self.below(priority)
-                if any(site.pool in pools for site in victim.held)
+                victim for victim in self.below(priority) if not pools.isdisjoint(victim.pools)
             )
         return found
 
@@ -100,6 +102,16 @@ class Victims:
                     if site.pool in variant.pools:
                         found[site] = plus(found.get(site, NOTHING), amount)
         return found
+
+    def most_room(self, variant: Variant, priority: int) -> Amount:
+        """More than all nodes of the variant together would have free, if all of them gave way."""
+        held = self._held_on.get((variant, priority))
+        if held is None:
+            held = NOTHING
+            for amount in self.freed_on(variant, priority).values():
+                held = plus(held, amount)
+            self._held_on[variant, priority] = held
+        return plus(held, variant.free_soon())
 
     def could_free(self, queue: str, priority: int) -> Amount:
         """What a queue's quota would get back if all its jobs below a priority gave way."""
@@ -149,6 +161,8 @@ def choose_victims(seeker: Seeker, ledger: Ledger, victims: Victims) -> Relief |
     for option in seeker.options:
         failed = option.variant.no_victims
         if failed.covers(point, ends_at, priority):
+            continue
+        if not fits(seeker.gang.total, victims.most_room(option.variant, priority)):
             continue
         choice = _Choice(seeker, option, ledger)
         if not choice.enough_quota(victims):

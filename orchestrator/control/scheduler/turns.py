@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import inf
+from operator import le
 
 from orchestrator.control.scheduler.accounts import Claim, Holding, opens_at, room
 from orchestrator.control.scheduler.backfill import (
@@ -18,7 +19,7 @@ from orchestrator.control.scheduler.backfill import (
     keep,
 )
 from orchestrator.control.scheduler.explain import Why, explain, explain_closed
-from orchestrator.control.scheduler.gangs import fits, times
+from orchestrator.control.scheduler.gangs import Gang, fits, times
 from orchestrator.control.scheduler.ledger import Ledger, Option, Parts, Pool, Seeker, Variant
 from orchestrator.control.scheduler.order import Entry, Line
 from orchestrator.control.scheduler.placement import place
@@ -136,11 +137,22 @@ class Turns:
             return parts
         if closed or avoid:
             return Why.NO_ROOM
-        if self._has_claims and place(gang, variant, WHENEVER) is not None:
+        if self._has_claims and self._would_fit(gang, variant):
             variant.promised.add(gang.point, ends_at)
             return Why.PROMISED
         variant.no_room.add(gang.point)
         return Why.NO_ROOM
+
+    def _would_fit(self, gang: Gang, variant: Variant) -> bool:
+        """Whether there would be room for it if nothing were claimed."""
+        if variant.fitted_at != len(self.admissions):
+            variant.fitted, variant.fitted_at = [], len(self.admissions)
+        if any(all(map(le, gang.point, known)) for known in variant.fitted):
+            return True
+        if place(gang, variant, WHENEVER) is None:
+            return False
+        variant.fitted.append(gang.point)
+        return True
 
     def _admit(self, line: Line, seeker: Seeker, option: Option, parts: Parts) -> None:
         now, job, ends_at = self._ledger.now, seeker.job, seeker.ends_at
