@@ -82,8 +82,9 @@ class Process:
             self.world.time.after(self.resumes_at - self.world.time.now, self.turn)
             return
         try:
+            began = self.world.time.now
             is_busy = self.controller.turn()
-            self.world.promises.turned(self)
+            self.world.promises.turned(self, began)
         except Killed:
             return
         pause = 0.05 if is_busy else self.world.chance.uniform(0.2, IDLE_SECONDS)

@@ -60,7 +60,7 @@ class Promises:
         self._resumable: dict[str, int] = {}  # job -> newest step committed by an ended Attempt
         self._refused: set[AttemptHandle] = set()
         self._unseen: dict[AttemptHandle, set[str]] = {}  # why no end was seen
-        self._waiting: dict[str, dict[str, float]] = {}  # leader -> job -> since when
+        self._waiting: dict[str, dict[tuple[str, float], float]] = {}  # leader -> job -> since
         self._were: dict[str, set[JobState]] = {}  # job -> every state it was ever in
         self.models: dict[str, set[str]] = {}
 
@@ -127,24 +127,26 @@ class Promises:
         }
         self._hold(right[found.goal], f"{gang}: stopped for {found.goal} ({found.goal_reason})")
 
-    def turned(self, process: Process) -> None:
+    def turned(self, process: Process, began: float) -> None:
         """After a cycle: whoever has waited under this leader for a while can say why."""
         controller, now = process.controller, self._world.time.now
         knows_all = controller.means.place.backends.keys() == controller.machines.told.keys()
-        if not controller.leads or not knows_all:
+        stood_still = now - began > 1.0
+        if not controller.leads or not knows_all or stood_still:
             self._waiting.pop(process.name, None)
             return
         since = self._waiting.get(process.name, {})
-        waiting = {
-            job.id: since.get(job.id, now)
+        queued = [
+            job
             for job, _ in self._world.rows.jobs.live()
             if job.state is S.QUEUED and job.wanted is None
-        }
-        self._waiting[process.name] = waiting
-        for id, at in waiting.items():
-            job = self._world.rows.jobs.get(id)
-            is_told = job is None or job.waits != () or now - at < TOLD_WITHIN_SECONDS
-            self._hold(is_told, f"{self._world.name(id)}: waits since {now - at:.0f} s, untold")
+        ]
+        waiting = {(job.id, job.changed_at): job.waits for job in queued}
+        self._waiting[process.name] = {key: since.get(key, now) for key in waiting}
+        for key, waits in waiting.items():
+            id, seconds = key[0], now - self._waiting[process.name][key]
+            is_told = bool(waits) or seconds < TOLD_WITHIN_SECONDS
+            self._hold(is_told, f"{self._world.name(id)}: waits since {seconds:.0f} s, untold")
 
     # Things that are written.
 
