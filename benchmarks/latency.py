@@ -19,8 +19,6 @@ import argparse
 import json
 import os
 import platform
-import pty
-import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +26,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +35,7 @@ from typing import IO, Any
 
 import httpx
 
+from benchmarks.commands import following, run, screen_of, until
 from orchestrator.control.backends.base import AttemptHandle, AttemptStatus, LaunchRequest
 from orchestrator.control.backends.configured import build_backends
 from orchestrator.interfaces.client import Client, JobHandle
@@ -137,7 +136,7 @@ class Server:
 
     def told(self, job: str, what: str) -> dict[str, Any]:
         """What its backend said of a job, when it has said this."""
-        _until(lambda: what in self.launches.get(job, {}), REAL_SECONDS)
+        until(lambda: what in self.launches.get(job, {}), REAL_SECONDS)
         return self.launches[job]
 
 
@@ -169,7 +168,7 @@ def submit(server: Server, number: int, *more: str) -> tuple[float, str]:
     sets = [f"training.seed={number}", *SHORT, *more]
     words = [word for item in sets for word in ("--set", item)]
     typed = time.time()
-    done = _orchestrator(server, "submit", str(SPEC), "--new", "--json", *words)
+    done = run(server.url, "submit", str(SPEC), "--new", "--json", *words)
     return typed, str(json.loads(done)["job"]["id"])
 
 
@@ -195,7 +194,7 @@ class Start:
 def start(server: Server, client: Client, number: int) -> tuple[Start, JobHandle]:
     typed, job = submit(server, number)
     handle = client.job(job)
-    _until(lambda: handle.refresh().state is JobState.RUNNING, REAL_SECONDS)
+    until(lambda: handle.refresh().state is JobState.RUNNING, REAL_SECONDS)
     said = server.told(job, "running")
     times = {event.state: event for event in reversed(handle.events()) if _is_move(event)}
     created, starting = handle.job.created_at, times[JobState.STARTING].time
@@ -240,9 +239,9 @@ def reactions(folder: Path, jobs: int) -> dict[str, list[float]]:
         server = stack.enter_context(server_of(folder, seconds=LONG_SECONDS))
         _, job = submit(server, 0)
         said = server.told(job, "began")
-        lines = stack.enter_context(_following(server, "logs", job, "-f", "--rank", "0"))
-        events = stack.enter_context(_following(server, "events", "-f", "--tail", "0", "--json"))
-        screen = stack.enter_context(_screen(server, "top"))
+        lines = stack.enter_context(following(server.url, "logs", job, "-f", "--rank", "0"))
+        events = stack.enter_context(following(server.url, "events", "-f", "--tail", "0", "--json"))
+        screen = stack.enter_context(screen_of(server.url, "top"))
         time.sleep(3.0)  # until all of them are connected
         logs = _logged(said, lines, folder)
         tops = _topped(said, screen)
@@ -289,7 +288,7 @@ def _topped(said: dict[str, Any], screen: list[tuple[float, str]]) -> list[float
             begun = time.time()
             http.post(launch.report_url, content=report.model_dump_json()).raise_for_status()
             shown = f"{step}/9999"
-            found.append(_until(lambda: _first(screen, shown)) - begun)  # noqa: B023
+            found.append(until(lambda: _first(screen, shown)) - begun)  # noqa: B023
             time.sleep(TICK_SECONDS)
     return found
 
@@ -302,82 +301,6 @@ def _nothing(server: Server) -> float:
     begun = time.time()
     httpx.get(f"{server.url}/healthz", trust_env=False).raise_for_status()
     return time.time() - begun
-
-
-# Commands
-
-
-def _environment(server: Server) -> dict[str, str]:
-    return {**os.environ, "ORCHESTRATOR_URL": server.url, "TERM": "xterm"}
-
-
-def _command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "orchestrator.interfaces.cli.main", *words]
-
-
-def _orchestrator(server: Server, *words: str) -> str:
-    done = subprocess.run(
-        _command(*words), env=_environment(server), capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        sys.exit(done.stdout + done.stderr)
-    return done.stdout
-
-
-@contextmanager
-def _following(server: Server, *words: str) -> Iterator[list[tuple[float, str]]]:
-    """The lines that a command prints, each with the time at which it came."""
-    process = subprocess.Popen(
-        _command(*words), env=_environment(server), stdout=subprocess.PIPE, text=True
-    )
-    found: list[tuple[float, str]] = []
-
-    def listen() -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            found.append((time.time(), line))
-
-    threading.Thread(target=listen, daemon=True).start()
-    try:
-        yield found
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-@contextmanager
-def _screen(server: Server, *words: str) -> Iterator[list[tuple[float, str]]]:
-    """What a command draws on a terminal, each piece with the time at which it came."""
-    ours, theirs = pty.openpty()
-    environment = {**_environment(server), "COLUMNS": "120", "LINES": "40"}
-    process = subprocess.Popen(
-        _command(*words), env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    found: list[tuple[float, str]] = []
-
-    def listen() -> None:
-        while True:
-            try:
-                piece = os.read(ours, 65536).decode(errors="replace")
-            except OSError:
-                return
-            found.append((time.time(), re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", piece)))
-
-    threading.Thread(target=listen, daemon=True).start()
-    try:
-        yield found
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _until(ask: Callable[[], Any], seconds: float = 60.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := ask()):
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(0.01)
-    return found
 
 
 # Printing

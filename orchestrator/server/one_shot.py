@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 import os
 import secrets
-import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -33,6 +32,7 @@ from orchestrator.control.controller.secrets import Secrets
 from orchestrator.control.controller.stopping import StopSignal
 from orchestrator.control.store import Database
 from orchestrator.errors import PlanRefused
+from orchestrator.inspect.commit import commit_of
 from orchestrator.interfaces.api.app import create_reports_app
 from orchestrator.interfaces.api.reports import REPORTS_PATH
 from orchestrator.interfaces.api.serving import ApiServer
@@ -45,8 +45,6 @@ from orchestrator.storage.bases import fetch_base
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
 from orchestrator.telemetry.logs import log_context
-
-GIT_SECONDS = 5.0
 
 
 def run_once(asked: Asked, settings: Settings, listener: RunListener, stop: StopSignal) -> Outcome:
@@ -173,7 +171,7 @@ def _add(looked: Looked, job: str, host: _Host, rows: Rows) -> None:
         principal,
         looked.loaded.text,
         looked.loaded.sets,
-        _git_commit(looked.loaded.base_dir),
+        commit_of(looked.loaded.base_dir),
     )
     new = job_of_plan(looked.plan, request, id=job, now=time.time(), store=host.store.url)
     begun = max(CheckpointStore(host.store, job).attempts(), default=0)
@@ -233,19 +231,3 @@ def _model_name(plan: Plan) -> str:
     name = plan.spec.spec.output.name
     assert name is not None, "a resolved spec has it"
     return name
-
-
-def _git_commit(folder: Path) -> str | None:
-    """The commit the spec's folder is at, `-dirty` where something is not committed."""
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(
-            [*command, "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

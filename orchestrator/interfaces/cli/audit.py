@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.interfaces.cli.connecting import client_for, url_option
+from orchestrator.interfaces.cli.connecting import client_for, limit_option, url_option
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say
 
 if TYPE_CHECKING:
@@ -17,13 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--team", metavar="TEAM", help="Of this team; of others: admins only.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    help="The newest ones, at most so many.",
-)
+@limit_option
 @url_option
 @json_option
 def audit(team: str | None, limit: int, url: str | None, as_json: bool) -> None:

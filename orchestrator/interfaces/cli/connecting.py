@@ -23,6 +23,14 @@ url_option: Callable[[Any], Any] = click.option(
 job_argument: Callable[[Any], Any] = click.argument("job", metavar="JOB")
 """An id, or a name, which stands for the newest job of that name."""
 
+limit_option: Callable[[Any], Any] = click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=50,
+    show_default=True,
+    help="The newest ones, at most so many.",
+)
+
 
 def client_for(url: str | None) -> Client:
     """A client of the server, to be used as a context manager.

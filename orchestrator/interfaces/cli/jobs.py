@@ -7,7 +7,7 @@ import time
 import click
 
 from orchestrator.errors import UserError
-from orchestrator.interfaces.cli.connecting import client_for, url_option
+from orchestrator.interfaces.cli.connecting import client_for, limit_option, url_option
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say
 
 STATES = (
@@ -35,13 +35,7 @@ STATES = (
 @click.option("--name", metavar="NAME", help="Of this name.")
 @click.option("--by", metavar="USER", help="Submitted by this user.")
 @click.option("--team", metavar="TEAM", help="Of this team; of others: admins only.")
-@click.option(
-    "--limit",
-    type=click.IntRange(min=1),
-    default=50,
-    show_default=True,
-    help="The newest ones, at most so many.",
-)
+@limit_option
 @url_option
 @json_option
 def jobs(

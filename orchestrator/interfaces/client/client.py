@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import httpx
 
 from orchestrator.errors import NotFound, OrchestratorError
+from orchestrator.inspect.commit import commit_of
 from orchestrator.interfaces.client.connection import Connection
 from orchestrator.interfaces.client.faults import localized
 from orchestrator.interfaces.client.handle import JobHandle, check_name
@@ -56,7 +56,6 @@ T = TypeVar("T")
 Spec = Path | str | Mapping[str, Any] | FineTune
 """A file, its text, or what it would hold."""
 
-GIT_SECONDS = 5.0
 OVERVIEW_JOBS = 50
 
 
@@ -126,7 +125,10 @@ class Client:
         source = _source(spec)
         sent = send(source, sets, self.connection, on_upload)
         asked = SubmitRequest.of(
-            spec=sent.text, sets=sent.sets, new=new, git_commit=_git_commit(source)
+            spec=sent.text,
+            sets=sent.sets,
+            new=new,
+            git_commit=commit_of(source.parent) if isinstance(source, Path) else None,
         )
         key = {IDEMPOTENCY_KEY: idempotency_key or uuid.uuid4().hex}
         answer = self._told(
@@ -295,21 +297,3 @@ def _source(spec: Spec) -> Path | str:
     if isinstance(spec, str) and "\n" not in spec and not spec.lstrip().startswith("{"):
         return Path(spec)
     return spec
-
-
-def _git_commit(source: Path | str) -> str | None:
-    """The commit of the spec's folder, `-dirty` where something is not committed."""
-    if not isinstance(source, Path):
-        return None
-    command = ["git", "-C", str(source.parent), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        done = subprocess.run(
-            [*command, "--exclude=*"],
-            capture_output=True,
-            text=True,
-            timeout=GIT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from pathlib import Path
 from typing import Any
 
-from accelerate.state import AcceleratorState
-from transformers.integrations.deepspeed import unset_hf_deepspeed_config
-
 from orchestrator.records import CheckpointRef, Launch, Outcome
 from orchestrator.specs import CustomTask
-from orchestrator.storage.checkpoints import CheckpointStore
-from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.attempt import CustomAttempt
-from orchestrator.worker.folders import node_folders
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.training.rank import Attempt, Clock
-from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.rank import Attempt
+from tests.worker.training import resume_gang
 
 STOP_AT = 7
 
 
-class StopAfter(Reporter):
-    """Stands for a control plane that asks for a checkpoint and an end after some steps."""
-
-    def __init__(self, launch: Launch, rank: int, num_steps: int) -> None:
-        super().__init__(launch, rank)
-        self.left = num_steps
-
-    @property
-    def should_stop(self) -> bool:
-        self.left -= 1
-        return self.left == 0
-
-
 def attempt(launch: Launch, gang: Gang, num_steps: int = 10_000) -> Outcome:
-    store = CheckpointStore(open_store(launch.store), launch.job)
-    if gang.is_first:
-        assert store.claim_attempt({}) == launch.attempt
-    gang.barrier()
-    # Rank 0 alone looks; in `should_stop` of a session every rank asks its own.
-    reporter = StopAfter(launch, gang.rank, num_steps)
+    """As of any job, without a trace of its code. Every rank of a session asks its own reporter."""
     kind = CustomAttempt if isinstance(launch.spec.spec.task, CustomTask) else Attempt
-    with node_folders(launch) as folders:
-        outcome = kind(launch, gang, store, reporter, Clock(reporter, {}), folders).run()
-    gang.barrier()
+    outcome = resume_gang.attempt(launch, gang, num_steps, kind)
     forget(Path(launch.scratch or "") / "code")
-    unset_hf_deepspeed_config()  # a gang trains once; the next one must not see this one's
-    AcceleratorState._reset_state(reset_partial_state=False)
     return outcome
 
 
@@ -60,11 +31,6 @@ def forget(folder: Path) -> None:
     for name, module in list(sys.modules.items()):
         if str(getattr(module, "__file__", None)).startswith(f"{folder}/"):
             del sys.modules[name]
-
-
-def weights_digest(launch: Launch) -> str:
-    weights = Path(launch.store) / "toy" / "1" / "model.safetensors"
-    return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
 def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
@@ -79,7 +45,7 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "steps": [outcome.step for outcome in outcomes],
         "resumed_from_step": second.resumed_from_step,
         "metrics": [outcome.metrics for outcome in (whole, second)],
-        "weights": [weights_digest(job) for job in (undisturbed, resumed)]
+        "weights": [resume_gang.digest(job) for job in (undisturbed, resumed)]
         if gang.is_first
         else None,
         "selection": whole.selection.model_dump() if whole.selection is not None else None,

@@ -17,8 +17,9 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry
 from orchestrator.worker.gang import Gang
 from tests.worker.custom.builders import checkpoints_of, script_launch, with_code
-from tests.worker.custom.resume_gang import STOP_AT, compare, weights_digest
+from tests.worker.custom.resume_gang import STOP_AT, compare
 from tests.worker.tiny import launch, write_base
+from tests.worker.training.resume_gang import digest
 from tests.worker.training.test_resume import (
     ENVIRONMENT,
     children_of_session,
@@ -243,11 +244,11 @@ def test_a_gang_of_two_stopped_and_killed(
     resumed = killed_and_resumed(
         functions, functions, f"store/.checkpoints/{functions.job}/a1/step-4/manifest.json"
     )
-    assert weights_digest(resumed) == found["functions"]["weights"][0]
+    assert digest(resumed) == found["functions"]["weights"][0]
     mark = random.randrange(10, SCRIPT_STEPS // 2)
     script = jobs["script"][2]
     resumed = killed_and_resumed(script_job(tmp_path / "s2", mark), script, "script-0/mark")
-    assert weights_digest(resumed) == found["script"]["weights"][0], f"killed near step {mark}"
+    assert digest(resumed) == found["script"]["weights"][0], f"killed near step {mark}"
     # 3. What is published, and what is not.
     log = checkpoints_of(resumed).log(2, 0)
     assert b"my token is ***" in log

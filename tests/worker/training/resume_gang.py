@@ -14,6 +14,7 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from orchestrator.records import CheckpointRef, Launch, Outcome
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.custom.attempt import CustomAttempt
 from orchestrator.worker.folders import node_folders
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training.rank import Attempt, Clock
@@ -33,14 +34,20 @@ class StopAfter(Reporter):
         return self.left == 0
 
 
-def attempt(launch: Launch, gang: Gang, num_steps: int = 10_000) -> Outcome:
+def attempt(
+    launch: Launch,
+    gang: Gang,
+    num_steps: int = 10_000,
+    kind: type[Attempt] | type[CustomAttempt] = Attempt,
+) -> Outcome:
+    """One Attempt in this process; rank 0's reporter asks it to stop after some steps."""
     store = CheckpointStore(open_store(launch.store), launch.job)
     if gang.is_first:
         assert store.claim_attempt({}) == launch.attempt
     gang.barrier()
     reporter = StopAfter(launch, gang.rank, num_steps)
     with node_folders(launch) as folders:
-        outcome = Attempt(launch, gang, store, reporter, Clock(reporter, {}), folders).run()
+        outcome = kind(launch, gang, store, reporter, Clock(reporter, {}), folders).run()
     gang.barrier()
     unset_hf_deepspeed_config()  # a gang trains once; the next one must not see this one's
     AcceleratorState._reset_state(reset_partial_state=False)
@@ -63,6 +70,7 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "states": [whole.state, first.state, second.state],
         "steps": [whole.step, first.step, second.step],
         "resumed_from_step": second.resumed_from_step,
+        "published_step": second.selection.step if second.selection else None,
         "undisturbed": digest(undisturbed) if gang.is_first else None,
         "resumed": digest(resumed) if gang.is_first else None,
         "same_metrics": (whole.metrics, whole.before) == (second.metrics, second.before),
