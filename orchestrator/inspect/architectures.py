@@ -30,7 +30,45 @@ _CLASSIFIERS = """
 SEQUENCE_CLASSIFICATION = frozenset(_CLASSIFIERS.split())
 """Kinds that `AutoModelForSequenceClassification` builds."""
 
-RELATIVE_POSITIONS = frozenset({"bloom", "mt5", "t5", "umt5", "xlnet"})
+_WRITERS = """
+    afmoe apertus arcee axk1 axk2 bailing_hybrid bamba biogpt bitnet bloom blt codegen cohere
+    cohere2 cohere2_moe ctrl cwm dbrx deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 diffllama
+    doge dots1 ernie4_5 ernie4_5_moe exaone exaone4 exaone_moe falcon falcon_h1 falcon_mamba
+    flex_olmo gemma gemma2 gemma3 gemma3_text gemma3n_text gemma4_text glm glm4 glm4_moe
+    glm4_moe_lite gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite
+    granitemoe granitemoehybrid granitemoeshared helium hunyuan_v1_dense hunyuan_v1_moe internlm3
+    jais2 jamba jetmoe kimi_linear lfm2 lfm2_moe lfm3 llama llama4_text longcat_flash mamba mamba2
+    minicpm3 minimax minimax_m2 ministral ministral3 mistral mixtral modernbert-decoder mpt
+    nanochat nemotron nemotron_h olmo olmo2 olmo3 olmo_hybrid olmoe openai-gpt opt persimmon phi
+    phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_5_text qwen3_moe qwen3_next recurrent_gemma rwkv
+    seed_oss smollm3 stablelm starcoder2 vaultgemma xglm xlstm youtu zamba zamba2
+"""
+
+CAUSAL_LM = frozenset(_WRITERS.split())
+"""Kinds that `AutoModelForCausalLM` builds and that see only what stands before a token.
+
+Encoders are left out: transformers builds a language model of them too, whose tokens would see the
+ones they are to predict."""
+
+_REWRITERS = """
+    bart bigbird_pegasus blenderbot blenderbot-small encoder-decoder fsmt led longt5 m2m_100 marian
+    mbart mt5 mvp nllb-moe pegasus pegasus_x plbart prophetnet switch_transformers t5 t5gemma
+    t5gemma2 umt5
+"""
+
+SEQ2SEQ_LM = frozenset(_REWRITERS.split())
+"""Kinds that `AutoModelForSeq2SeqLM` builds: an encoder reads, a decoder writes."""
+
+_ABLE = {
+    "text-classification": SEQUENCE_CLASSIFICATION,
+    "causal-lm": CAUSAL_LM,
+    "translation": CAUSAL_LM | SEQ2SEQ_LM,
+    "summarization": CAUSAL_LM | SEQ2SEQ_LM,
+}
+
+RELATIVE_POSITIONS = frozenset(
+    {"bloom", "longt5", "mt5", "switch_transformers", "t5", "umt5", "xlnet"}
+)
 """Kinds without a table of positions: no text is too long for them."""
 
 PADDED_POSITIONS = frozenset(
@@ -64,9 +102,14 @@ GATED_FEED_FORWARD = frozenset(
 """
 
 
-def can_classify(model_type: str) -> bool:
-    """Whether transformers, as far as is known here, classifies texts with this kind of model."""
-    return model_type in SEQUENCE_CLASSIFICATION
+def can_do(task: str, model_type: str) -> bool:
+    """Whether transformers, as far as is known here, does a task with this kind of model."""
+    return model_type in _ABLE[task]
+
+
+def is_known(model_type: str) -> bool:
+    """Whether it is known of this kind what it can do."""
+    return any(model_type in able for able in _ABLE.values())
 
 
 def knows_more_than_this() -> bool:

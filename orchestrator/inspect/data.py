@@ -102,7 +102,7 @@ def inspect_data(
     if isinstance(spec.task, CustomTask):
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
-    how = Reading(spec.task.type, base_dir, fetch, doubtful)
+    how = Reading(spec.task, base_dir, fetch, doubtful)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
@@ -126,7 +126,7 @@ def read_tables(
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
     and sources are repeated or thinned by their weights. Raises InvalidInput.
     """
-    how = Reading(spec.task.type, base_dir, fetch)
+    how = Reading(spec.task, base_dir, fetch)
     keys = used_splits(spec.data) if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:

@@ -6,6 +6,7 @@ In a container the machine is what its control group allows, not what the kernel
 from __future__ import annotations
 
 import csv
+import importlib.util
 import io
 import math
 import os
@@ -21,6 +22,8 @@ from orchestrator.inspect.facts import Facts
 from orchestrator.records import Record
 
 _GPU_FIELDS = ("index", "name", "memory.total", "memory.free", "compute_cap")
+QUANTIZER = "bitsandbytes"
+OPTIONAL_PACKAGES = (QUANTIZER,)
 _GPU_TIMEOUT_SECONDS = 10.0
 _MIB = 1 << 20
 _UNLIMITED_BYTES = 1 << 60  # cgroup v1 says "no limit" with a number near 2^63
@@ -46,6 +49,9 @@ class HardwareFacts(Record):
     disk_free_bytes: int
     shm_bytes: int = Field(description="Free in /dev/shm, where Ray keeps its objects.")
     gpus: tuple[Gpu, ...] = ()
+    packages: tuple[str, ...] | None = Field(
+        default=None, description="Optional Python packages that are installed; None: unknown."
+    )
 
 
 def inspect_hardware(
@@ -75,6 +81,7 @@ def inspect_hardware(
         disk_free_bytes=shutil.disk_usage(existing).free,
         shm_bytes=shutil.disk_usage(shm).free if shm.is_dir() else 0,
         gpus=tuple(_gpus((query_gpus or _nvidia_smi)())),
+        packages=tuple(name for name in OPTIONAL_PACKAGES if importlib.util.find_spec(name)),
     )
 
 

@@ -17,12 +17,20 @@ from typing import TypeVar
 from pydantic import Field
 
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator.inspect.architectures import DENSE_HEADS, can_classify, knows_more_than_this
+from orchestrator.inspect.adapters import AdapterFacts, adapter_problems
+from orchestrator.inspect.architectures import (
+    DENSE_HEADS,
+    can_do,
+    is_known,
+    knows_more_than_this,
+)
 from orchestrator.inspect.facts import Facts
 from orchestrator.inspect.model_config import CONFIG_FILE, ModelConfig, read_config
+from orchestrator.inspect.modules import TensorGroup, grouped, is_embedding, layer_of
 from orchestrator.inspect.safetensors import BASE, Tensor, Weights, read_weights
 from orchestrator.records import Record
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.task_checks import WRITES_TEXT
 
 TOKENIZER_FILES = (
     *("added_tokens.json", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json"),
@@ -40,10 +48,6 @@ _HEAD = re.compile(
     r"^(cls|lm_head|classifier|score|predictions|qa_outputs|head|decoder(?=\.(weight|bias)$)"
     r"|vocab_(transform|layer_norm|projector)|(generator|discriminator)_predictions)\b"
 )
-_LAYER = re.compile(
-    r"(?P<stack>(?:^|.*?\.)(?:layers?|h|blocks?|albert_layer_groups))\.(?P<at>\d+)\."
-)
-_EMBEDDING = re.compile(r"embed|(^|\.)(wte|wpe|shared)\.")
 
 
 class ParameterCounts(Facts):
@@ -81,6 +85,12 @@ class ModelFacts(Record):
         description="sha256 over config, weights and tokenizer, hex, or the hub's commit."
     )
     revision: str | None = Field(default=None, description="Commit, for a model of the hub.")
+    tensors: tuple[TensorGroup, ...] = Field(
+        default=(), description="Of the base, without heads; alike ones of all layers once."
+    )
+    adapter: AdapterFacts | None = Field(
+        default=None, description="That the base is seen through, where training goes on with one."
+    )
 
     def new_head_parameters(self, num_labels: int) -> int:
         """Of the classification head that is put on the base."""
@@ -143,17 +153,23 @@ def facts_of(
         dtype=stored.most_common(1)[0][0],
         digest=digest,
         revision=revision,
+        tensors=grouped(used),
     )
 
 
 def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]:
     """What keeps this base from doing this job, as far as config and spec tell."""
-    return (*_unfit(facts, spec), *_too_long(facts, spec), *_too_many_frozen(facts, spec))
+    return (
+        *_unfit(facts, spec),
+        *_too_long(facts, spec),
+        *_too_many_frozen(facts, spec),
+        *adapter_problems(facts.tensors, facts.adapter, spec),
+    )
 
 
 def model_warnings(facts: ModelFacts, spec: FineTuneSpec) -> tuple[str, ...]:
     """What may go wrong with this base."""
-    if can_classify(facts.model_type):
+    if can_do(spec.task.type, facts.model_type):
         return ()
     return (
         f"model.base: '{facts.model_type}' is newer than what is known here; whether transformers "
@@ -174,23 +190,40 @@ def no_tokenizer(shown: str) -> Problem:
     )
 
 
+_FITTING = {
+    "text-classification": "an encoder such as bert, roberta, deberta-v2 or modernbert",
+    "causal-lm": "a causal model such as gpt2, llama, qwen3 or smollm3",
+    "translation": "an encoder-decoder such as marian, t5 or mbart, or a causal model",
+    "summarization": "an encoder-decoder such as bart, t5 or pegasus, or a causal model",
+}
+
+
 def _unfit(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
-    if not can_classify(facts.model_type) and not knows_more_than_this():
+    task, kind = spec.task.type, facts.model_type
+    if not can_do(task, kind) and (is_known(kind) or not knows_more_than_this()):
         yield Problem(
-            f"a model of type '{facts.model_type}' cannot do {spec.task.type}: transformers has no "
-            "sequence classification for it",
+            f"a model of type '{kind}' cannot do {task}",
             path=BASE,
-            hint="choose an encoder such as bert, roberta, deberta-v2 or modernbert",
+            hint=f"choose {_FITTING[task]}",
         )
 
 
 def _too_long(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
-    most, wanted = facts.max_positions, spec.training.max_length
-    if most is not None and wanted > most:
+    most, training = facts.max_positions, spec.training
+    if most is None:
+        return
+    if training.max_length > most:
         yield Problem(
-            f"the base reads at most {most} tokens, not {wanted}",
+            f"the base reads at most {most} tokens, not {training.max_length}",
             path="training.max_length",
             hint=f"write {most} or less, or choose a base that reads longer texts",
+        )
+    target = training.max_target_length or 0
+    if isinstance(spec.task, WRITES_TEXT) and target > most:
+        yield Problem(
+            f"the base writes at most {most} tokens, not {target}",
+            path="training.max_target_length",
+            hint=f"write {most} or less, or choose a base of longer texts",
         )
 
 
@@ -221,7 +254,7 @@ def _gathered(problems: list[Problem], read: Callable[[], T]) -> T | None:
 
 
 def _is_table(tensor: Tensor) -> bool:
-    return len(tensor.shape) == 2 and _EMBEDDING.search(tensor.name) is not None
+    return len(tensor.shape) == 2 and is_embedding(tensor.name)
 
 
 def _grouped(used: Sequence[Tensor], heads: int) -> ParameterCounts:
@@ -229,11 +262,11 @@ def _grouped(used: Sequence[Tensor], heads: int) -> ParameterCounts:
     stacks: dict[str, Counter[int]] = {}
     embeddings = other = 0
     for tensor in used:
-        layer = _LAYER.match(tensor.name)
+        layer = layer_of(tensor.name)
         if layer is not None:
-            stack = stacks.setdefault(layer["stack"], Counter())
-            stack[int(layer["at"])] += tensor.num_elements
-        elif _EMBEDDING.search(tensor.name):
+            stack, number = layer
+            stacks.setdefault(stack, Counter())[number] += tensor.num_elements
+        elif is_embedding(tensor.name):
             embeddings += tensor.num_elements
         else:
             other += tensor.num_elements

@@ -102,6 +102,12 @@ def _columns(
 
 USUAL_NAMES = {
     "text": ("text", "sentence", "review", "content", "body", "comment", "tweet", "document"),
+    "source": ("source", "src", "en", "english", "input"),
+    "target": ("target", "tgt", "translation", "output"),
+    "summary": ("summary", "highlights", "abstract", "title", "target"),
+    "prompt": ("prompt", "instruction", "question", "input", "query"),
+    "completion": ("completion", "response", "answer", "output", "chosen"),
+    "messages": ("messages", "conversations", "conversation", "chat"),
     "label": ("label", "labels", "class", "category", "target", "sentiment", "stars", "rating"),
 }
 """Names under which data sets keep these roles, the usual ones first; `init` looks for them too."""

@@ -133,7 +133,8 @@ def _why_no_weights(folder: Path) -> tuple[str, str]:
     if (folder / _ADAPTER_FILE).is_file():
         return (
             f"{folder} holds an adapter, not a whole model",
-            "merge it into its base first (peft: merge_and_unload, then save_pretrained)",
+            "start from one that was published here (models://name@N), or merge it into its base "
+            "first (peft: merge_and_unload, then save_pretrained)",
         )
     for pickle in _found(folder, _PICKLES):
         return (

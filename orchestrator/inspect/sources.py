@@ -17,7 +17,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import DataFile, Fetch, file_digest, files_of
 from orchestrator.inspect.readers import line_of, read_file
 from orchestrator.specs.data import Source
-from orchestrator.specs.task import DEFAULT_COLUMNS
+from orchestrator.specs.task import TaskSpec, default_columns
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,10 @@ class SourceRows:
 
 
 def read_source(
-    source: Source, place: str, *, task: str, base_dir: Path, fetch: Fetch | None
+    source: Source, place: str, *, task: TaskSpec, base_dir: Path, fetch: Fetch | None
 ) -> SourceRows:
     """Reads a source whole; raises InvalidInput with what is wrong in all of its files."""
-    columns = {**DEFAULT_COLUMNS[task], **(source.columns or {})}
+    columns = {**default_columns(task), **(source.columns or {})}
     if source.hub is not None:
         from orchestrator.inspect.hub import read_hub
 

@@ -21,6 +21,7 @@ from orchestrator.inspect.splits import held_out, weighted
 from orchestrator.specs.data import DataSpec, Source, Split, training_domains
 from orchestrator.specs.data_checks import sources
 from orchestrator.specs.partial import CUT_OUT
+from orchestrator.specs.task import TaskSpec
 
 SplitKey = tuple[str, Split]
 
@@ -43,7 +44,7 @@ class ReadData:
 class Reading:
     """How to read: where relative paths start, what brings URLs here, what not to rely upon."""
 
-    task: str
+    task: TaskSpec
     base_dir: Path
     fetch: Fetch | None = None
     doubtful: Collection[str] = ()  # fields the schema or the checks refused

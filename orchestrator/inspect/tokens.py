@@ -15,9 +15,11 @@ import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.arrays import indices_of
+from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.tables import SplitKey
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
+from orchestrator.specs.task import MESSAGES
 
 SAMPLE_ROWS = 2000
 
@@ -37,11 +39,23 @@ class TokenFacts:
 
 
 def token_facts(
-    tables: Mapping[SplitKey, pa.Table], tokenizer_file: Path, max_length: int
+    tables: Mapping[SplitKey, pa.Table],
+    tokenizer_file: Path,
+    max_length: int,
+    max_target_length: int | None = None,
 ) -> dict[SplitKey, TokenFacts] | None:
     """Facts by split, from up to 2,000 rows each, always the same; None without a tokenizer.json.
 
-    Several text roles of a row are counted together. Raises InvalidInput for a damaged tokenizer.
+    Several text roles of a row are counted together.
+
+    Args:
+        tables: Rows by split.
+        tokenizer_file: The base's tokenizer.json.
+        max_length: Tokens a row is cut to.
+        max_target_length: Tokens its last role is cut to by itself; absent: it is cut as a whole.
+
+    Raises:
+        InvalidInput: The tokenizer is damaged.
     """
     if not tokenizer_file.is_file():
         return None
@@ -51,13 +65,29 @@ def token_facts(
     facts = {}
     for (domain, split), table in tables.items():
         rows = _sample(table)
-        lengths = [0] * rows.num_rows
-        for role in (name for name in rows.column_names if name != LABEL):
-            encoded = tokenizer.encode_batch_fast(rows.column(role).to_pylist())
-            lengths = [n + len(e) for n, e in zip(lengths, encoded, strict=True)]
-        if lengths:
-            facts[domain, split] = _summary(domain, split, sorted(lengths), max_length)
+        parts = [
+            [len(e) for e in tokenizer.encode_batch_fast(_texts(rows, role))]
+            for role in rows.column_names
+            if role != LABEL
+        ]
+        if not rows.num_rows:
+            continue
+        lengths = [sum(row) for row in zip(*parts, strict=True)]
+        if max_target_length is None:
+            kept = [min(length, max_length) for length in lengths]
+        else:
+            target = [min(length, max_target_length) for length in parts[-1]]
+            rest = [length - last for length, last in zip(lengths, parts[-1], strict=True)]
+            kept = [min(n, max_length) + t for n, t in zip(rest, target, strict=True)]
+        facts[domain, split] = _summary(domain, split, lengths, kept)
     return facts
+
+
+def _texts(rows: pa.Table, role: str) -> list[str]:
+    values: list[str] = rows.column(role).to_pylist()
+    if role != MESSAGES:
+        return values
+    return ["\n".join(m["content"] for m in messages_of(value)) for value in values]
 
 
 def _load(tokenizer_file: Path) -> Any:
@@ -78,9 +108,11 @@ def _sample(table: pa.Table) -> pa.Table:
     return table.take(indices_of(sorted(chosen)))
 
 
-def _summary(domain: str, split: Split, lengths: list[int], max_length: int) -> TokenFacts:
-    """`lengths` in ascending order."""
+def _summary(domain: str, split: Split, lengths: list[int], kept: list[int]) -> TokenFacts:
+    """Of tokens before and after rows are cut."""
     count = len(lengths)
+    num_cut = sum(after < before for before, after in zip(lengths, kept, strict=True))
+    lengths = sorted(lengths)
     return TokenFacts(
         domain=domain,
         split=split,
@@ -88,6 +120,6 @@ def _summary(domain: str, split: Split, lengths: list[int], max_length: int) -> 
         mean=sum(lengths) / count,
         p95=lengths[min(count - 1, int(count * 0.95))],
         max=lengths[-1],
-        mean_kept=sum(min(n, max_length) for n in lengths) / count,
-        truncated_share=sum(n > max_length for n in lengths) / count,
+        mean_kept=sum(kept) / count,
+        truncated_share=num_cut / count,
     )

@@ -16,12 +16,15 @@ import pyarrow.compute as pc
 
 from orchestrator.inspect.arrays import count_and_first
 from orchestrator.inspect.faults import RowFault
+from orchestrator.inspect.messages import BadMessages, canonical_messages
+from orchestrator.specs.task import MESSAGES
 
 LABEL = "label"
-"""The role whose values are classes; every other role is text."""
+"""The role whose values are classes; every other role is text, or chat messages."""
 
 REMOVE = "fill it in or remove the row"
 TEXT_HINT = "text must be a string; choose another column with `columns`"
+MESSAGES_HINT = 'write [{"role": "user", "content": …}, {"role": "assistant", "content": …}]'
 CLASS_HINT = "a label is text, a whole number, or true or false"
 
 
@@ -36,7 +39,18 @@ class BadValue(ValueError):
 
 def one_value(role: str, column: str, value: Any) -> str:
     """The canonical string of one value; raises BadValue."""
+    if role == MESSAGES:
+        return _one_conversation(column, value)
     return _one_label(column, value) if role == LABEL else _one_text(column, value)
+
+
+def _one_conversation(column: str, value: Any) -> str:
+    if value is None:
+        raise BadValue(_no_value(column), REMOVE)
+    try:
+        return canonical_messages(value)
+    except BadMessages as error:
+        raise BadValue(f"column `{column}` {error}", MESSAGES_HINT) from None
 
 
 def _one_text(column: str, value: Any) -> str:
@@ -84,6 +98,8 @@ def whole_column(
 
     Where faults are returned the strings are not to be used.
     """
+    if role == MESSAGES:
+        return _conversations(column, values)
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     strings = _labels(column, values) if role == LABEL else _texts(column, values)
@@ -91,6 +107,20 @@ def whole_column(
         return values, strings
     faults = list(_faults(column, strings))
     return (pc.utf8_trim_whitespace(strings) if role == LABEL else strings), faults
+
+
+def _conversations(column: str, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[RowFault]]:
+    """Row by row, each a structure of its own; the first fault of a kind stands for its others."""
+    found: list[str] = []
+    faults: dict[tuple[str, str], tuple[int, int]] = {}  # message, hint -> first row, rows
+    for number, value in enumerate(values.to_pylist()):
+        try:
+            found.append(_one_conversation(column, value))
+        except BadValue as error:
+            first, count = faults.get((error.message, error.hint), (number, 0))
+            faults[error.message, error.hint] = first, count + 1
+    told = [RowFault(*kind, first, count) for kind, (first, count) in faults.items()]
+    return pa.chunked_array([pa.array(found, pa.string())]), told
 
 
 def _texts(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -2,16 +2,31 @@
 
 from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
-from orchestrator.specs.method import FreezeMethod, FullMethod, MethodSpec
+from orchestrator.specs.method import (
+    AdapterMethod,
+    FreezeMethod,
+    FullMethod,
+    LoraMethod,
+    MethodSpec,
+    QloraMethod,
+)
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
-from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TaskSpec, TextClassification
+from orchestrator.specs.task import (
+    CausalLm,
+    CustomTask,
+    Summarization,
+    TaskSpec,
+    TextClassification,
+    Translation,
+)
 from orchestrator.specs.training import (
-    METRICS_TO_MINIMIZE,
     CheckpointSpec,
     EarlyStopping,
     EngineSpec,
     EvaluationSpec,
+    GenerationSpec,
     OutputSpec,
     ResourcesSpec,
     SchedulingSpec,
@@ -21,9 +36,11 @@ from orchestrator.specs.training import (
 
 __all__ = [
     "API_VERSION",
-    "DEFAULT_COLUMNS",
     "METRICS_TO_MINIMIZE",
     "SPLITS",
+    "TASK_METRICS",
+    "AdapterMethod",
+    "CausalLm",
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
@@ -35,18 +52,23 @@ __all__ = [
     "FineTuneSpec",
     "FreezeMethod",
     "FullMethod",
+    "GenerationSpec",
+    "LoraMethod",
     "Metadata",
     "MethodSpec",
     "ModelSpec",
     "OutputSpec",
+    "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
     "Source",
     "Split",
+    "Summarization",
     "TaskSpec",
     "TextClassification",
     "TrainingSpec",
+    "Translation",
     "training_domains",
 ]

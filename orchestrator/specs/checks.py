@@ -11,12 +11,18 @@ import re
 from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
-from orchestrator.specs import data_checks, location_checks, runtime_checks
+from orchestrator.specs import (
+    data_checks,
+    location_checks,
+    method_checks,
+    runtime_checks,
+    task_checks,
+)
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import CustomTask
-from orchestrator.specs.training import METRIC_NAMES, METRICS_TO_MINIMIZE
 
 Check = Callable[[FineTune], Iterator[Problem]]
 
@@ -57,17 +63,12 @@ def _model(spec: FineTune) -> Iterator[Problem]:
         yield Problem("required", path="model", hint="write model: {base: hf://org/name}")
 
 
-def _selection_metric(spec: FineTune) -> Iterator[Problem]:
+def _selection_domain(spec: FineTune) -> Iterator[Problem]:
     metric_path, data = spec.spec.selection.metric, spec.spec.data
     if metric_path is None:
         return
     path = "selection.metric"
     domain, _, metric = metric_path.partition("/")
-    names = (*METRIC_NAMES, *(spec.spec.evaluation.custom_metrics or ()))
-    if metric not in names:
-        near = closest(metric, names)
-        hint = f"write {domain}/{near}" if near else "one of " + ", ".join(names)
-        yield Problem(f"unknown metric '{metric}'", path=path, hint=hint)
     if domain == MEAN:
         return
     if domain not in data.domains:
@@ -197,22 +198,16 @@ def _offload(spec: FineTune) -> Iterator[Problem]:
         )
 
 
-def _metrics(spec: FineTune) -> Iterator[Problem]:
-    metrics = spec.spec.evaluation.metrics or ()
-    for index, metric in enumerate(metrics):
-        if metric in metrics[:index]:
-            path = f"evaluation.metrics[{index}]"
-            yield Problem(f"'{metric}' is listed twice", path=path, hint="remove one")
-
-
 CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *data_checks.CHECKS,
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
+    *task_checks.CHECKS,
+    *method_checks.CHECKS,
     (("model", "task"), _model),
     (
-        ("selection.metric", "data.domains", "data.train_on", "evaluation.custom_metrics"),
-        _selection_metric,
+        ("selection.metric", "data.domains", "data.train_on"),
+        _selection_domain,
     ),
     (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
@@ -222,14 +217,14 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),
     (("engine",), _ddp),
     (("engine",), _offload),
-    (("evaluation.metrics",), _metrics),
 )
 """The fields a check rests on, and the check."""
 
 DECIDED_BY_SCRIPTS: frozenset[Check] = frozenset(
     {
         *data_checks.OF_ROWS,
-        *(_selection_metric, _selection_mode, _selection_steps, _batch, _warmup),
+        *task_checks.OF_TASKS,
+        *(_selection_domain, _selection_mode, _selection_steps, _batch, _warmup),
     }
 )
 """Checks of what a custom task's script reads, or leaves alone, as it likes."""

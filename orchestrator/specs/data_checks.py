@@ -8,7 +8,7 @@ from orchestrator.errors import Problem
 from orchestrator.specs.data import SPLITS, DataSpec, Source, Split, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
-from orchestrator.specs.task import DEFAULT_COLUMNS, CustomTask, TextClassification
+from orchestrator.specs.task import CustomTask, TextClassification, default_columns
 
 SourceAt = tuple[str, str, Split, Source]
 
@@ -65,7 +65,7 @@ def _domain_names(spec: FineTune) -> Iterator[Problem]:
 
 
 def _columns(spec: FineTune) -> Iterator[Problem]:
-    defaults = DEFAULT_COLUMNS[spec.spec.task.type]
+    defaults = default_columns(spec.spec.task)
     for place, _, _, source in sources(spec.spec.data):
         columns = source.columns or {}
         for role in columns:
@@ -81,12 +81,12 @@ def _columns(spec: FineTune) -> Iterator[Problem]:
             if not column.strip():
                 hint = f"name the column, or remove it for '{defaults.get(role, role)}'"
                 yield Problem("names no column", path=f"{place}.columns.{role}", hint=hint)
-        if (
-            "label" in defaults
-            and {**defaults, **columns}["text"] == {**defaults, **columns}["label"]
-        ):
-            message = "text and label are the same column"
-            yield Problem(message, path=f"{place}.columns", hint="name two columns")
+        taken: dict[str, str] = {}
+        for role, column in {**defaults, **columns}.items():
+            if role in defaults and column in taken:
+                message = f"{taken[column]} and {role} are the same column"
+                yield Problem(message, path=f"{place}.columns", hint="name two columns")
+            taken.setdefault(column, role)
 
 
 def _files_alone(spec: FineTune) -> Iterator[Problem]:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
 from orchestrator.specs.base import SpecError, SpecModel
+
+ModuleName = Annotated[
+    str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
+]
+"""A module of a model, or the end of its path: `query`, `attention.self.query`."""
 
 
 class FullMethod(SpecModel):
@@ -38,7 +43,77 @@ class FreezeMethod(SpecModel):
         return self
 
 
+class AdapterMethod(SpecModel):
+    """What all methods have in common that train small matrices beside a frozen base.
+
+    Hu et al. 2021, arXiv:2106.09685. What is absent is the plan's choice: the adapter's own where
+    the base is one that is trained further.
+    """
+
+    type: str = Field(description="Which kind of adapter.")
+    rank: int | None = Field(
+        default=None,
+        ge=1,
+        le=4096,
+        description="Rank of each update; absent: 16, or that of the adapter to go on with.",
+    )
+    alpha: float | None = Field(
+        default=None,
+        gt=0,
+        description="Updates are scaled by alpha / rank; absent: twice the rank.",
+    )
+    dropout: float = Field(
+        default=0.05, ge=0, lt=1, description="Dropout on what goes into the updates."
+    )
+    target_modules: tuple[ModuleName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Linear modules that get an update, by name or by the end of it, e.g. query; "
+            "absent: all of the base's layers."
+        ),
+    )
+    modules_to_save: tuple[ModuleName, ...] = Field(
+        default=(),
+        description="More modules that learn whole; what is new for the task (its head) does.",
+    )
+    use_dora: bool | None = Field(
+        default=None,
+        description="Also learn the length of each weight's columns (DoRA); absent: no.",
+    )
+    use_rslora: bool | None = Field(
+        default=None,
+        description="Scale by alpha / sqrt(rank) (rsLoRA), for large ranks; absent: no.",
+    )
+    merge: bool = Field(
+        default=False,
+        description="Publish whole weights with the updates added, not the adapter alone.",
+    )
+
+
+class LoraMethod(AdapterMethod):
+    """Small matrices learn beside the frozen base, and are published as an adapter."""
+
+    type: Literal["lora"] = Field(
+        description="Low-rank updates learn beside the frozen base (LoRA, DoRA, rsLoRA)."
+    )
+
+
+class QloraMethod(AdapterMethod):
+    """As lora, over a base that is held in 4 bits; needs GPUs."""
+
+    type: Literal["qlora"] = Field(
+        description="As lora, over a base that is held in 4 bits on the GPU."
+    )
+    quantization: Literal["nf4", "fp4"] = Field(
+        default="nf4", description="The 4-bit numbers that the base is held in."
+    )
+    double_quantization: bool = Field(
+        default=True, description="Also quantize the scales: 0.4 bits less a weight."
+    )
+
+
 MethodSpec = Annotated[
-    FullMethod | FreezeMethod,
+    FullMethod | FreezeMethod | LoraMethod | QloraMethod,
     Field(discriminator="type", description="How the weights change."),
 ]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
+from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.runtime import secret_variable
 from orchestrator.specs.task import CustomTask
-from orchestrator.specs.training import METRIC_NAMES
 
 EntryAt = tuple[str, str]
 """A field's path, and the entry point it holds."""

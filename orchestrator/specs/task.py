@@ -24,6 +24,58 @@ class TextClassification(SpecModel):
     )
 
 
+SOURCE_PLACE, TEXT_PLACE = "{source}", "{text}"
+
+
+class Translation(SpecModel):
+    """Text in one language into another, by an encoder-decoder or, prompted, by a causal model."""
+
+    type: Literal["translation"] = Field(description="Text in one language into another.")
+    source_language: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Code of the source language as the tokenizer of a multilingual base has it.",
+    )
+    target_language: str | None = Field(
+        default=None, min_length=1, description="Code of the target language, likewise."
+    )
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "What the model reads, with {source} in it; "
+            "absent: the source alone, or for a causal model the source and an arrow."
+        ),
+    )
+
+
+class Summarization(SpecModel):
+    """A text into a shorter one, by an encoder-decoder or, prompted, by a causal model."""
+
+    type: Literal["summarization"] = Field(description="A text into a shorter one.")
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "What the model reads, with {text} in it; "
+            "absent: the text alone, or for a causal model the text and 'TL;DR:'."
+        ),
+    )
+
+
+class CausalLm(SpecModel):
+    """The next token of a text, by a causal model."""
+
+    type: Literal["causal-lm"] = Field(description="The next token of a text.")
+    rows: Literal["text", "completion", "chat"] = Field(
+        default="text",
+        description=(
+            "text: all of a text is learned; completion: a prompt is read, its completion learned; "
+            "chat: messages in the model's chat template, what the assistant says is learned."
+        ),
+    )
+
+
 class CustomTask(SpecModel):
     """A script of the user's own, run by every worker of the gang."""
 
@@ -44,19 +96,42 @@ class CustomTask(SpecModel):
 
 
 TaskSpec = Annotated[
-    TextClassification | CustomTask,
+    TextClassification | CausalLm | Translation | Summarization | CustomTask,
     Field(discriminator="type", description="What the model learns to do."),
 ]
 
 
-def publishes(task: TextClassification | CustomTask) -> bool:
+LANGUAGE_TASKS = (CausalLm, Translation, Summarization)
+"""Tasks whose model predicts tokens."""
+
+
+def publishes(task: TaskSpec) -> bool:
     """Whether a job of this task has succeeded only once its model is published."""
     return task.publishes if isinstance(task, CustomTask) else True
 
 
-DEFAULT_COLUMNS: dict[str, dict[str, str]] = {
+MESSAGES = "messages"
+"""The role whose values are lists of chat messages."""
+
+TASK_COLUMNS: dict[str, dict[str, str]] = {
     "text-classification": {"text": "text", "label": "label"},
+    "causal-lm": {"text": "text"},
+    "translation": {"source": "source", "target": "target"},
+    "summarization": {"text": "text", "summary": "summary"},
 }
 """By task: the role a column plays -> the column's name where `columns` does not say otherwise.
 
 A custom task has none: its script reads the files itself."""
+
+_CAUSAL_COLUMNS = {
+    "text": TASK_COLUMNS["causal-lm"],
+    "completion": {"prompt": "prompt", "completion": "completion"},
+    "chat": {MESSAGES: MESSAGES},
+}
+
+
+def default_columns(task: TaskSpec) -> dict[str, str]:
+    """Role -> name of its column, as the task reads its rows; nothing for a custom task."""
+    if isinstance(task, CausalLm):
+        return _CAUSAL_COLUMNS[task.rows]
+    return TASK_COLUMNS.get(task.type, {})

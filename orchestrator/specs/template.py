@@ -15,7 +15,14 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs.data import SPLITS
 from orchestrator.specs.fields import FieldRef, all_fields
 from orchestrator.specs.finetune import API_VERSION
-from orchestrator.specs.task import DEFAULT_COLUMNS, TextClassification
+from orchestrator.specs.metrics import TASK_METRICS
+from orchestrator.specs.task import (
+    TASK_COLUMNS,
+    CausalLm,
+    Summarization,
+    TextClassification,
+    Translation,
+)
 
 _WIDTH = 96
 
@@ -32,10 +39,16 @@ _WRITTEN = {
 _EXAMPLES = {
     "model.revision": "main",
     "task.labels": "[negative, positive]",
+    "task.source_language": "en_XX",
+    "task.target_language": "de_DE",
+    "training.max_target_length": "128",
+    "evaluation.batch_size": "64",
+    "evaluation.generation": "{max_samples: 200, num_beams: 4}",
     "data.train_on": "[…]",
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
     "training.warmup_steps": "100",
+    "training.layer_decay": "0.9",
     "training.early_stopping": "{patience: 3}",
     "data.transform": "rows:cleaned",
     "data.collator": "batches:collate",
@@ -58,12 +71,27 @@ _EXAMPLES = {
     "scheduling.ttl_seconds_after_finished": "604800",
     "checkpoint.every_steps": "100",
     "checkpoint.every_minutes": "20",
-    "selection.metric": "mean/macro_f1",
-    "selection.mode": "max",
     "selection.every_steps": "50",
-    "evaluation.metrics": "[accuracy, macro_f1]",
     "output.store": "models",
     "output.name": "my-model",
+}
+_TASKS = {
+    "text-classification": TextClassification,
+    "causal-lm": CausalLm,
+    "translation": Translation,
+    "summarization": Summarization,
+}
+_EXAMPLES_OF_TASKS = {
+    ("translation", "prompt"): "'English: {source} German:'",
+    ("summarization", "prompt"): "'Summarize: {text}'",
+}
+_OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
+_OF_CLASSES = frozenset({"training.loss", "data.collator", "evaluation.custom_metrics"})
+WITHOUT_EFFECT = {
+    "text-classification": _OF_TEXTS,
+    "causal-lm": _OF_TEXTS | _OF_CLASSES,
+    "translation": _OF_CLASSES,
+    "summarization": _OF_CLASSES,
 }
 _SECTIONS = (
     "training", "engine", "resources", "scheduling", "checkpoint", "selection", "evaluation",
@@ -83,8 +111,8 @@ def write_template(
 
     Raises InvalidInput for a task that is not known.
     """
-    if task not in DEFAULT_COLUMNS:
-        known = ", ".join(DEFAULT_COLUMNS)
+    if task not in TASK_COLUMNS:
+        known = ", ".join(TASK_COLUMNS)
         raise InvalidInput([Problem(f"unknown task '{task}'", hint=f"one of {known}")])
     lines = [
         "# A fine-tuning job. With this file's name for SPEC:",
@@ -97,14 +125,14 @@ def write_template(
         *_field("metadata.name", _scalar(name), 2),
         *_field("metadata.labels", None, 2, example="{project: reviews}"),
         "spec:",
-        *_section("model", {"model.base": _scalar(base)}),
+        *_section("model", {"model.base": _scalar(base)}, task),
         *_task(task),
-        *_data(domains, columns),
-        *_method(),
+        *_data(domains, columns, task),
+        *_method(task),
     ]
     for section in _SECTIONS:
         # A section of comments only would be null, which is as good as absent.
-        lines += _section(section, _WRITTEN)
+        lines += _section(section, _WRITTEN, task)
     return "\n".join(lines) + "\n"
 
 
@@ -112,17 +140,23 @@ def _task(task: str) -> Iterator[str]:
     yield from _head("task")
     yield f"    type: {task}"
     for ref in all_fields():
-        if ref.owner is TextClassification and ref.name != "type":
-            yield from _field(ref.path, None, 4)
+        if ref.owner is _TASKS[task] and ref.name != "type":
+            yield from _field_of(ref, None, 4, example=_EXAMPLES_OF_TASKS.get((task, ref.name)))
     yield from _comment("Or a script of yours, in runtime.code:", 4)
     yield from _comment("{type: custom, entrypoint: train.py, arguments: {steps: '40'}}", 4)
 
 
-def _section(section: str, written: Mapping[str, str]) -> Iterator[str]:
+def _section(section: str, written: Mapping[str, str], task: str) -> Iterator[str]:
     yield from _head(section)
+    metrics = TASK_METRICS[task]
+    examples = {
+        "selection.metric": metrics.selection,
+        "selection.mode": "min" if metrics.selection.endswith("loss") else "max",
+        "evaluation.metrics": f"[{', '.join(metrics.shown[:2])}]",
+    }
     for ref in all_fields():
-        if ref.parent == section:
-            yield from _field(ref.path, written.get(ref.path), 4)
+        if ref.parent == section and ref.path not in WITHOUT_EFFECT[task]:
+            yield from _field(ref.path, written.get(ref.path), 4, examples.get(ref.path))
 
 
 def _head(section: str) -> Iterator[str]:
@@ -132,7 +166,7 @@ def _head(section: str) -> Iterator[str]:
 
 
 def _data(
-    domains: Mapping[str, Mapping[str, str]], columns: Mapping[str, str] | None
+    domains: Mapping[str, Mapping[str, str]], columns: Mapping[str, str] | None, task: str
 ) -> Iterator[str]:
     yield from _head("data")
     yield from _comment(_ref("data.domains").description, 4)
@@ -152,24 +186,32 @@ def _data(
     example = f"[{', '.join(map(_scalar, trained))}]"
     yield from _field("data.train_on", None, 4, example=example)
     for path in ("data.valid_fraction", "data.transform", "data.collator"):
-        yield from _field(path, None, 4)
+        if path not in WITHOUT_EFFECT[task]:
+            yield from _field(path, None, 4)
 
 
-def _method() -> Iterator[str]:
+def _method(task: str) -> Iterator[str]:
     yield from _head("method")
     yield "    type: full"
     yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
-    yield from _comment("{type: freeze, all_layers: true} trains the head only.", 4)
+    if task == "text-classification":
+        yield from _comment("{type: freeze, all_layers: true} trains the head only;", 4)
+    yield from _comment("{type: lora, rank: 16} trains small matrices beside the frozen base.", 4)
 
 
 def _field(path: str, value: str | None, indent: int, example: str | None = None) -> Iterator[str]:
+    return _field_of(_ref(path), value, indent, example)
+
+
+def _field_of(
+    ref: FieldRef, value: str | None, indent: int, example: str | None = None
+) -> Iterator[str]:
     """A field with its description above it; commented out where it has no value."""
-    ref = _ref(path)
     yield from _comment(_explained(ref), indent)
     if value is not None:
         yield f"{' ' * indent}{ref.name}: {value}"
         return
-    default = example or _EXAMPLES.get(path)
+    default = example or _EXAMPLES.get(ref.path)
     if default is None:
         default = _scalar(ref.info.get_default())
     yield f"{' ' * indent}# {ref.name}: {default}"

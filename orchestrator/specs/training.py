@@ -2,29 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from typing import Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
+from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
-
-MetricName = Literal[
-    "accuracy",
-    "macro_f1",
-    "micro_f1",
-    "weighted_f1",
-    "macro_precision",
-    "macro_recall",
-    "weighted_precision",
-    "weighted_recall",
-    "loss",
-]
-METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
-METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss"})
-
-# `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
-MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
 
 
 class EarlyStopping(SpecModel):
@@ -55,6 +39,14 @@ class TrainingSpec(SpecModel):
     max_length: int = Field(
         default=128, ge=4, description="Tokens a text is cut to, special tokens included."
     )
+    max_target_length: int | None = Field(
+        default=None,
+        ge=2,
+        description=(
+            "Tokens a translation or summary is cut to, special tokens included; "
+            "absent: max_length."
+        ),
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         default="fp32", description="Arithmetic of the model; fp16 needs a GPU."
     )
@@ -73,6 +65,12 @@ class TrainingSpec(SpecModel):
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled weight decay.")
     max_grad_norm: float = Field(
         default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
+    )
+    layer_decay: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Learning rate of each layer as a share of the one above it; absent: 1.",
     )
     adam_beta1: float = Field(default=0.9, ge=0, lt=1, description="AdamW's first moment decay.")
     adam_beta2: float = Field(default=0.999, ge=0, lt=1, description="AdamW's second moment decay.")
@@ -218,6 +216,25 @@ class SelectionSpec(SpecModel):
     )
 
 
+class GenerationSpec(SpecModel):
+    """How a model writes the texts that BLEU, chrF and ROUGE judge: by beam search, never drawn."""
+
+    max_samples: int = Field(
+        default=200, ge=1, description="Rows of each test split that are generated for, at most."
+    )
+    batch_size: int = Field(default=16, ge=1, description="Texts a worker generates at once.")
+    max_new_tokens: int | None = Field(
+        default=None, ge=1, description="Longest text generated; absent: max_target_length."
+    )
+    num_beams: int = Field(default=1, ge=1, le=64, description="Beams kept; 1 is greedy search.")
+    length_penalty: float = Field(
+        default=1.0, description="Beam search favours long texts above 0, short ones below."
+    )
+    no_repeat_ngram_size: int = Field(
+        default=0, ge=0, description="Word sequences of so many tokens come only once; 0: no limit."
+    )
+
+
 class EvaluationSpec(SpecModel):
     """What is measured on the test splits."""
 
@@ -239,7 +256,17 @@ class EvaluationSpec(SpecModel):
     before: bool = Field(
         default=True, description="Also evaluate the untrained start, so that gains are seen."
     )
-    batch_size: int = Field(default=64, ge=1, description="Rows a worker evaluates at once.")
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Rows a worker evaluates at once; absent: 64, or 8 where every token is predicted."
+        ),
+    )
+    generation: GenerationSpec | None = Field(
+        default=None,
+        description="How texts are generated for the metrics that compare texts; absent: greedily.",
+    )
     bootstrap_samples: int = Field(
         default=1000,
         ge=0,

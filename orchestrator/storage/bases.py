@@ -7,7 +7,7 @@ resolved names the same bytes later: a hub's branch becomes a commit, a model's 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,6 +20,7 @@ from orchestrator.errors import (
     Problem,
     UserError,
 )
+from orchestrator.inspect.adapters import read_adapter
 from orchestrator.inspect.model import (
     TOKENIZER_FILES,
     ModelFacts,
@@ -39,6 +40,7 @@ from orchestrator.inspect.safetensors import BASE
 from orchestrator.specs import FineTuneSpec, ModelSpec
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.paths import local_path
+from orchestrator.storage.adapters import Origin, origin_of
 from orchestrator.storage.cache import local_copy
 from orchestrator.storage.objectstore import ObjectStore
 from orchestrator.storage.packages import package_folder
@@ -56,6 +58,12 @@ class Base:
     kind: Literal["folder", "package", "hub", "store", "model"]
     pinned: ModelSpec  # names the same bytes wherever and whenever it is resolved
     path: Path | None  # the local folder; None for a hub model that is not downloaded yet
+    under: Base | None = None  # the whole model, where this is an adapter beside it
+
+    @property
+    def whole(self) -> Base:
+        """The model that is loaded first."""
+        return self.under or self
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,7 @@ class BasePlaces:
     cache_dir: Path
     store: ObjectStore | None = None  # the job's own: models:// and job://
     api: HubApi | None = None  # absent: the real hub
+    may_read: Callable[[str], bool] = lambda _: True  # whether an adapter may lead to this base
 
 
 def resolve_base(model: ModelSpec, places: BasePlaces) -> Base:
@@ -113,13 +122,20 @@ def base_digest(base: Base) -> str:
         assert base.pinned.revision is not None, "a hub model is pinned to a commit"
         return base.pinned.revision
     assert base.path is not None, "every other base is here once it is resolved"
+    if base.under is not None:
+        return _digest_of_both(base.path, base_digest(base.under))
     if not base.path.is_dir():
         raise _refused(f"the folder {base.path} does not exist", "correct the path")
     return folder_digest(base.path)
 
 
 def fetch_base(base: Base) -> Path:
-    """The local folder of a resolved base, downloaded if need be; raises InvalidInput."""
+    """The local folder of a resolved base, downloaded if need be; raises InvalidInput.
+
+    Of an adapter it is the adapter's own; what it belongs to is here then too.
+    """
+    if base.under is not None:
+        fetch_base(base.under)
     if base.path is not None:
         return base.path
     from huggingface_hub import snapshot_download
@@ -145,7 +161,39 @@ def base_tokenizer(base: Base, *, api: HubApi | None = None) -> Path | None:
             return None
 
 
+def whole_base(folder: Path, origin: Origin, places: BasePlaces) -> Base:
+    """The base that the adapter in `folder` belongs to, found by its name.
+
+    Raises IntegrityError where that name now means another model; InvalidInput where none.
+    """
+    if not places.may_read(origin.name):
+        raise _refused(
+            f"the adapter in {folder} belongs to {origin.name}, which may not be read from here",
+            "publish the adapter with method.merge: true, and start from that",
+        )
+    base = resolve_base(ModelSpec(base=origin.name, revision=origin.revision), places)
+    found = describe_base(base, api=places.api).digest
+    if found != origin.digest:
+        raise IntegrityError(
+            f"{origin.name} is not the base this adapter was trained on: its digest is "
+            f"{found[:12]}, not {origin.digest[:12]}",
+            hint="put the base back as it was, or train the adapter again",
+        )
+    return base
+
+
+def _digest_of_both(adapter: Path, whole: str) -> str:
+    text = f"{whole}\0{folder_digest(adapter)}"
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def _facts(base: Base, api: HubApi | None) -> ModelFacts:
+    if base.under is not None:
+        assert base.path is not None, "an adapter is here once it is resolved"
+        facts = _facts(base.under, api)
+        digest = _digest_of_both(base.path, facts.digest)
+        adapter = read_adapter(base.path)
+        return facts.model_copy(update={"digest": digest, "revision": None, "adapter": adapter})
     if base.path is None:
         return inspect_hub_model(_repository(base), base.pinned.revision, api=api)
     facts = inspect_model(base.path)
@@ -253,13 +301,21 @@ def _registry(places: BasePlaces, shown: str) -> ModelRegistry:
 
 def _published(version: ModelVersion, places: BasePlaces) -> Base:
     assert places.store is not None
+    pinned, folder = _named(f"models://{version.ref}"), _folder_of(version, places)
+    origin = origin_of(folder)
+    under = whole_base(folder, origin, places) if origin is not None else None
+    return Base("model", pinned, folder, under)
+
+
+def _folder_of(version: ModelVersion, places: BasePlaces) -> Path:
+    """A version's files on this machine, verified."""
+    assert places.store is not None
     registry = ModelRegistry(places.store)
-    pinned = _named(f"models://{version.ref}")
     if places.store.local_path is not None:
         issues = registry.verify(version)
         if issues:
             raise IntegrityError(f"{version.ref}: {issues[0]}", hint="publish it again")
-        return Base("model", pinned, places.store.local_path / version.name / str(version.version))
+        return places.store.local_path / version.name / str(version.version)
     files = "".join(f"{file.path}\0{file.sha256}\n" for file in version.files)
     key = hashlib.sha256(files.encode()).hexdigest()[:32]
     folder = places.cache_dir / "models" / key
@@ -269,7 +325,7 @@ def _published(version: ModelVersion, places: BasePlaces) -> Base:
         except OrchestratorError:
             if not folder.is_dir():  # else another process was faster
                 raise
-    return Base("model", pinned, folder)
+    return folder
 
 
 def _at_base(error: OrchestratorError) -> InvalidInput:

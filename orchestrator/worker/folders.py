@@ -20,6 +20,7 @@ from orchestrator.records import Launch
 from orchestrator.records.ids import submission_id
 from orchestrator.settings import load_settings
 from orchestrator.specs import CustomTask
+from orchestrator.storage.adapters import Origin, origin_of
 from orchestrator.storage.bases import (
     Base,
     BasePlaces,
@@ -27,8 +28,10 @@ from orchestrator.storage.bases import (
     describe_base,
     fetch_base,
     resolve_base,
+    whole_base,
 )
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.models.start import Start
 
 STORE_RETRY_SECONDS = 1800.0
 
@@ -71,7 +74,7 @@ def shared_scratch(root: Path, name: str) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def base_folder(launch: Launch, cache: Path, *, verify: bool) -> Path:
+def find_start(launch: Launch, cache: Path, *, verify: bool) -> Start:
     """The base model on this node, brought here once however many ranks ask.
 
     Args:
@@ -80,18 +83,20 @@ def base_folder(launch: Launch, cache: Path, *, verify: bool) -> Path:
         verify: Whether to compare a base that is named by a place, not by its content, with the
             one that was planned with.
     """
-    if launch.base_path is not None:
-        return Path(launch.base_path)
     model = launch.spec.spec.model
     assert model is not None, "asked for only where the task has a base"
     store = open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS)
+    places = BasePlaces(Path("/"), cache, store)
+    if launch.base_path is not None:
+        return _start(launch, Path(launch.base_path), places)
     key = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:24]
     locks = cache / "locks"
     locks.mkdir(parents=True, exist_ok=True)
     with (locks / f"base-{key}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        base = resolve_base(model, BasePlaces(Path("/"), cache, store))
+        base = resolve_base(model, places)
         folder = fetch_base(base)
+        start = _start(launch, folder, places)
     by_place = base.kind in ("folder", "store")
     is_custom = isinstance(launch.spec.spec.task, CustomTask)
     digest_of = base_digest if is_custom else _described_digest
@@ -100,7 +105,16 @@ def base_folder(launch: Launch, cache: Path, *, verify: bool) -> Path:
             f"the base at {model.base} is not the one this job was planned with",
             hint="submit the job again, or put the base into the object store",
         )
-    return folder
+    return start
+
+
+def _start(launch: Launch, folder: Path, places: BasePlaces) -> Start:
+    model = launch.spec.spec.model
+    assert model is not None
+    origin = origin_of(folder)
+    if origin is None:
+        return Start(folder, Origin(model.base, model.revision, launch.identity.base))
+    return Start(fetch_base(whole_base(folder, origin, places)), origin, folder)
 
 
 def _described_digest(base: Base) -> str:

@@ -108,7 +108,8 @@ def test_the_document_is_what_it_was() -> None:
             "output": {"name": "job-one"},
         },
     }
-    assert identity_document(spec()) == expected
-    assert run_digest(spec(), DATA, "base", "1") == (
+    resolved = spec(evaluation={"batch_size": 64})  # the plan resolves it
+    assert identity_document(resolved) == expected
+    assert run_digest(resolved, DATA, "base", "1") == (
         "fc171866f8e0b7f636aa9391272d58f937bac9937b86feaf08e3425c952cc27f"
     )

@@ -7,11 +7,12 @@ import re
 import pytest
 
 from orchestrator.errors import InvalidInput
-from orchestrator.specs import CustomTask
+from orchestrator.specs import TASK_METRICS
 from orchestrator.specs.checks import check_spec
 from orchestrator.specs.fields import all_fields
 from orchestrator.specs.loading import load_document, load_spec
-from orchestrator.specs.template import write_template
+from orchestrator.specs.task import TASK_COLUMNS
+from orchestrator.specs.template import WITHOUT_EFFECT, write_template
 
 DOMAINS = {
     "camera": {"train": "data/camera/train.jsonl", "test": "with space/test: 1.jsonl"},
@@ -19,8 +20,8 @@ DOMAINS = {
 }
 
 
-def template() -> str:
-    return write_template("text-classification", DOMAINS, "my-job", columns={"text": "the text"})
+def template(task: str = "text-classification") -> str:
+    return write_template(task, DOMAINS, "my-job", columns={"text": "the text"})
 
 
 def test_it_loads_and_passes_the_checks() -> None:
@@ -37,12 +38,26 @@ def test_every_line_is_short() -> None:
     assert max(map(len, template().splitlines())) <= 100
 
 
-def test_every_field_of_every_section_is_in_it() -> None:
-    text = template()
-    sections = {ref.path for ref in all_fields() if ref.parent == "" and ref.path != "method"}
+@pytest.mark.parametrize("task", TASK_METRICS)
+def test_every_field_with_an_effect_is_in_it(task: str) -> None:
+    text = template(task)
+    sections = {ref.path for ref in all_fields() if ref.parent == ""} - {"method", "task", "data"}
     for ref in all_fields():
-        if ref.parent in sections - {"data"} and ref.owner is not CustomTask:
+        if ref.parent in sections and ref.path not in WITHOUT_EFFECT[task]:
             assert re.search(rf"^ +(# )?{ref.name}: ", text, re.MULTILINE), ref.path
+
+
+@pytest.mark.parametrize("task", TASK_METRICS)
+def test_its_comments_hold_no_field_that_would_be_refused(task: str) -> None:
+    columns = next(iter(TASK_COLUMNS[task]))
+    text = write_template(task, DOMAINS, "my-job", columns={columns: "the text"})
+    lines = [line for line in text.splitlines() if re.match(r"^ +# [a-z_0-9]+: \S", line)]
+    for line in lines:
+        changed = text.replace(line, line.replace("# ", "", 1), 1)
+        document = load_document(changed)
+        if document.problems:
+            continue  # told by the test of the schema
+        assert not [p for p in check_spec(document.loaded().spec) if "no metric" in p.message], line
 
 
 COMMENTED = [line for line in template().splitlines() if re.match(r"^ +# [a-z_0-9]+: \S", line)]
@@ -64,5 +79,5 @@ def test_there_are_fields_to_uncomment() -> None:
 
 
 def test_an_unknown_task() -> None:
-    with pytest.raises(InvalidInput, match="unknown task 'translation'"):
-        write_template("translation", DOMAINS, "my-job")
+    with pytest.raises(InvalidInput, match="unknown task 'dreaming'"):
+        write_template("dreaming", DOMAINS, "my-job")

@@ -6,10 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, set_seed
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+    set_seed,
+)
 
 from orchestrator.records import Identity, Launch
 from orchestrator.specs import API_VERSION, FineTune
+from orchestrator.worker.training import arguments
 
 WORDS = ("good", "great", "fine", "bad", "poor", "awful", "the", "camera", "movie", "is", "very")
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "awful")
@@ -48,6 +58,97 @@ def write_base(folder: Path, dropout: float = 0.0) -> Path:
     return folder
 
 
+def write_causal_base(folder: Path) -> Path:
+    """A two-layer Llama with random weights; its texts begin with [CLS] and end with [SEP]."""
+    tokenizer = _tokenizer("[CLS] $A", bos_token="[CLS]", eos_token="[SEP]")
+    tokenizer.chat_template = CHAT_TEMPLATE
+    tokenizer.save_pretrained(folder)
+    set_seed(7)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        bos_token_id=2,
+        eos_token_id=3,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_seq2seq_base(folder: Path) -> Path:
+    """A T5 of two layers on each side with random weights and no dropout."""
+    tokenizer = _tokenizer("$A [SEP]", eos_token="[SEP]")
+    tokenizer.save_pretrained(folder)
+    set_seed(7)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        d_kv=16,
+        d_ff=64,
+        num_layers=2,
+        num_heads=2,
+        dropout_rate=0.0,
+        pad_token_id=0,
+        eos_token_id=3,
+        decoder_start_token_id=0,
+    )
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} [SEP] {% endfor %}"
+    "{% if add_generation_prompt %}assistant : {% endif %}"
+)
+
+
+def _tokenizer(template: str, **special: str) -> PreTrainedTokenizerFast:
+    vocab = {word: n for n, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *LANGUAGE))}
+    tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", **special
+    )
+
+
+def texts(num_rows: int) -> dict[str, list[str]]:
+    """Texts of differing length: for causal language modelling."""
+    return {"text": rows(num_rows)["text"]}
+
+
+def pairs(num_rows: int) -> dict[str, list[str]]:
+    """Word for word translations of differing length."""
+    source = rows(num_rows)["text"]
+    target = [" ".join(TRANSLATED.get(word, word) for word in text.split()) for text in source]
+    return {"source": source, "target": target}
+
+
+TRANSLATED = {"the": "die", "camera": "kamera", "is": "ist", "very": "sehr", "good": "gut"}
+LANGUAGE = (*WORDS, *TRANSLATED.values(), "=>", ":", "user", "assistant", "system")
+
+
+def shard_everything() -> None:
+    """Lets ZeRO 3 shard weights as small as these too; it would leave them whole."""
+    whole = arguments.deepspeed_config
+
+    def sharded(*given: Any) -> dict[str, Any]:
+        config = whole(*given)
+        if config["zero_optimization"]["stage"] == 3:
+            config["zero_optimization"]["stage3_param_persistence_threshold"] = 0
+        return config
+
+    arguments.deepspeed_config = sharded
+
+
 def rows(num_rows: int) -> dict[str, list[str]]:
     """Texts of differing length whose label is told by one word."""
     texts, labels = [], []
@@ -77,6 +178,7 @@ def launch(base: Path, scratch: Path, **spec: Any) -> Launch:
         "output": {"store": str(scratch / "store"), "name": "toy"},
     }
     sections.update(spec)
+    sections["evaluation"] = {"batch_size": 8, **sections["evaluation"]}
     written = {"apiVersion": API_VERSION, "kind": "FineTune", "metadata": {"name": "toy"}}
     return Launch(
         job="job-01arz3ndektsv4rrffq69g5fav",

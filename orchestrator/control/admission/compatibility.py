@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.control.admission.records import PlanReason
-from orchestrator.inspect.hardware import HardwareFacts
-from orchestrator.specs import FineTuneSpec
+from orchestrator.inspect.hardware import QUANTIZER, HardwareFacts
+from orchestrator.specs import AdapterMethod, FineTuneSpec, MethodSpec
 
 BF16_CAPABILITY = 8.0  # Ampere and later
 
@@ -28,6 +28,8 @@ class Features:
     offload: str
     device: str  # cpu, gpu, or old_gpu: one that cannot do bf16
     gang: str  # one, or many
+    published: str = "whole"  # or adapter, or merged
+    quantizer: str = "unknown"  # whether bitsandbytes is installed: present, absent or unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Rule:
     message: str
     change: str
     refuses: bool = True
+    of_machine: bool = False  # another machine may do it
 
     def applies(self, features: Features) -> bool:
         return all(getattr(features, name) in values for name, values in self.when.items())
@@ -67,6 +70,38 @@ RULES: tuple[Rule, ...] = (
         message="without a GPU everything is in host memory already: offloading saves nothing",
         change="remove it",
         refuses=False,
+    ),
+    Rule(
+        when={"method": _any("qlora"), "device": _any("cpu")},
+        path="method.type",
+        message="4-bit weights need GPUs",
+        change="write method.type: lora, or resources.gpus_per_worker: 1",
+    ),
+    Rule(
+        when={"method": _any("qlora"), "quantizer": _any("absent")},
+        path="method.type",
+        message="4-bit weights need the package bitsandbytes, which is not installed here",
+        change="pip install bitsandbytes, or write method.type: lora",
+        of_machine=True,
+    ),
+    Rule(
+        when={"method": _any("qlora"), "published": _any("merged")},
+        path="method.merge",
+        message="merged weights are evaluated whole, not in 4 bits: the GPU must hold them",
+        change="remove it to publish the adapter",
+        refuses=False,
+    ),
+    Rule(
+        when={"method": _any("qlora"), "zero_stage": _any(3)},
+        path="engine.zero_stage",
+        message="ZeRO 3 cannot shard 4-bit weights",
+        change="write engine.zero_stage: 2",
+    ),
+    Rule(
+        when={"method": _any("qlora"), "offload": _any("parameters")},
+        path="engine.offload",
+        message="4-bit weights cannot be moved to host memory",
+        change="write engine.offload: optimizer",
     ),
     Rule(
         when={
@@ -99,6 +134,8 @@ def features_of(spec: FineTuneSpec, hardware: HardwareFacts) -> Features:
         offload=engine.offload or "none",
         device=device,
         gang="one" if spec.resources.workers == 1 else "many",
+        published=_published(spec.method),
+        quantizer=_quantizer(hardware),
     )
 
 
@@ -110,7 +147,7 @@ def incompatibilities(features: Features) -> Iterator[PlanReason]:
                 path=rule.path,
                 message=rule.message,
                 change=rule.change,
-                of_machine=features.device == "old_gpu",
+                of_machine=rule.of_machine or features.device == "old_gpu",
             )
 
 
@@ -119,3 +156,15 @@ def doubts(features: Features) -> Iterator[str]:
     for rule in RULES:
         if not rule.refuses and rule.applies(features):
             yield f"{rule.path}: {rule.message} ({rule.change})"
+
+
+def _published(method: MethodSpec) -> str:
+    if not isinstance(method, AdapterMethod):
+        return "whole"
+    return "merged" if method.merge else "adapter"
+
+
+def _quantizer(hardware: HardwareFacts) -> str:
+    if hardware.packages is None:
+        return "unknown"
+    return "present" if QUANTIZER in hardware.packages else "absent"

@@ -33,6 +33,8 @@ STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
 PUBLISH_SECONDS = 3.0
 EVERY_MINUTES = 20.0  # between checkpoints, where the spec says nothing
 
+GENERATED_AT_ONCE = 16  # rows that are written for together
+GENERATION_STEP_SECONDS = 0.01  # of Python for each token of a batch
 _BACKWARD = 2  # forward passes that one way back costs
 
 
@@ -116,14 +118,16 @@ def _evaluations(spec: FineTuneSpec, total: int, per_epoch: int) -> int:
 def forward_flops(case: MemoryCase, length: float) -> float:
     """FLOPs of one token's forward pass."""
     facts = case.model.facts
-    computed = case.model.total_parameters - facts.parameters.embeddings
-    return 2.0 * computed + 4.0 * length * facts.hidden_size * facts.num_layers
+    attention = 4.0 * length * facts.hidden_size * facts.num_layers
+    return 2.0 * case.model.multiplied_parameters + attention
 
 
 def training_flops(case: MemoryCase, length: float) -> float:
     """FLOPs of one token's forward and backward pass."""
     share = case.model.trainable_layers / case.model.facts.num_layers
-    passes = 1 + _BACKWARD * share + (share if case.checkpointing else 0)
+    # Beside an adapter the frozen weights have no gradients: half of the way back is left out.
+    backward = _BACKWARD if case.model.adapter is None else 1
+    passes = 1 + backward * share + (share if case.checkpointing else 0)
     return forward_flops(case, length) * passes
 
 
@@ -146,7 +150,7 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     sharded = case.strategy == "deepspeed" and case.zero_stage > 0
     keeps_master = low or (sharded and case.zero_stage < 3)
     state = (MOMENTS + (FP32 if keeps_master else 0)) * case.model.trainable_parameters
-    return case.weight_bytes * case.model.total_parameters + state
+    return case.weight_bytes * case.model.saved_parameters + state
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +191,8 @@ class Work:
     test_rows: int
     valid_rows: int
     lengths: RowLengths
+    generated_rows: int = 0  # that the model writes a text for
+    generated_tokens: int = 0  # of such a text, at most
 
 
 def plan_time(
@@ -196,6 +202,9 @@ def plan_time(
     step = step_seconds(case, steps, speed).total_seconds
     test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
     valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
+    generation = spec.evaluation.generation
+    if generation is not None:
+        test += _generation_seconds(case, work, generation.num_beams, speed)
     before = test if spec.evaluation.before else 0.0
     parts = {
         "start_seconds": START_SECONDS,
@@ -228,6 +237,15 @@ def with_checkpoints(time: TimePlan, checkpoints: CheckpointPlan) -> TimePlan:
 
 def _forward_seconds(case: MemoryCase, rows: int, length: float, speed: Speed) -> float:
     return rows * length * forward_flops(case, length) / (speed.flops * case.workers)
+
+
+def _generation_seconds(case: MemoryCase, work: Work, num_beams: int, speed: Speed) -> float:
+    """A token at a time, each of which reads every weight once for its whole batch."""
+    tokens = work.generated_rows * work.generated_tokens
+    compute = tokens * num_beams * forward_flops(case, work.generated_tokens) / speed.flops
+    steps = tokens / GENERATED_AT_ONCE
+    reading = steps * case.weight_bytes * case.model.total_parameters / speed.memory_bytes
+    return (max(compute, reading) + steps * GENERATION_STEP_SECONDS) / case.workers
 
 
 def total_rows(data: DataFacts, split: str, domains: Sequence[str] | None = None) -> int:

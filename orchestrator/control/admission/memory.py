@@ -18,6 +18,7 @@ from orchestrator.control.admission.trainable import TrainedModel
 from orchestrator.inspect.architectures import GATED_FEED_FORWARD
 
 FP32 = 4
+QUANTIZED_BYTES = 0.53  # of a 4-bit weight with its share of the scales, quantized too
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
 
 BUCKET_ELEMENTS = 500_000_000  # DeepSpeed's reduce_bucket_size where none is written
@@ -64,6 +65,19 @@ class MemoryCase:
         return 2 if low else FP32
 
     @property
+    def outputs_of_row(self) -> int:
+        """Logits: of the classes, or of the vocabulary at every token."""
+        vocabulary = self.model.vocabulary
+        return vocabulary * self.length if vocabulary else self.num_labels
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all weights on one worker, where nothing shards them."""
+        quantized = self.model.quantized_parameters
+        whole = self.weight_bytes * (self.model.total_parameters - quantized)
+        return whole + round(QUANTIZED_BYTES * quantized)
+
+    @property
     def compute_bytes(self) -> int:
         return FP32 if self.precision == "fp32" else 2
 
@@ -74,7 +88,7 @@ def worker_memory(case: MemoryCase) -> WorkerMemory:
     offloaded_weights = case.offload == "parameters" and case.on_gpu
     offloaded_optimizer = case.offload != "none" and case.on_gpu
     activations = _activations(case)
-    logits = 3 * FP32 * case.micro_batch_size * case.num_labels
+    logits = 3 * FP32 * case.micro_batch_size * case.outputs_of_row
     backward, update = _backward_buffers(case), _update_buffers(case)
     evaluation = max(0, _evaluation(case) - activations)
     if case.on_gpu:
@@ -115,14 +129,14 @@ def _states(case: MemoryCase) -> tuple[int, int, int]:
     size, shards = case.weight_bytes, case.workers
     if case.strategy == "ddp" or case.zero_stage == 0:
         master = FP32 if size < FP32 else 0
-        return size * total, size * trained, (MOMENTS + master) * trained
+        return case.stored_bytes, size * trained, (MOMENTS + master) * trained
     if case.zero_stage == 3:
         master = FP32 if size < FP32 or case.offload != "none" else 0
         weights = size * _share(total, shards) + _gathered(case)
         optimizer = (MOMENTS + master) * _share(trained, shards)
         return weights, size * _share(trained, shards), optimizer
     gradients = size * (trained if case.zero_stage == 1 else _share(trained, shards))
-    return size * total, gradients, (MOMENTS + FP32) * _share(trained, shards)
+    return case.stored_bytes, gradients, (MOMENTS + FP32) * _share(trained, shards)
 
 
 def _backward_buffers(case: MemoryCase) -> int:
@@ -180,6 +194,8 @@ def _layer_bytes_per_token(case: MemoryCase) -> int:
     kept = _GATED if facts.model_type in GATED_FEED_FORWARD else _PLAIN
     shared = _KEYS_AND_VALUES * facts.hidden_size * facts.num_kv_heads // facts.num_heads
     layer = size * (_LINEAR * facts.hidden_size + shared + kept * facts.intermediate_size)
+    if (adapter := case.model.adapter) is not None:
+        layer += (size * adapter.kept_per_token + adapter.masks_per_token) // facts.num_layers
     if size < FP32 and case.strategy == "ddp":
         layer += _AUTOCAST * facts.hidden_size * (FP32 - size)
     if case.on_gpu:  # fused attention keeps no matrices
@@ -192,10 +208,11 @@ def _layer_bytes_per_token(case: MemoryCase) -> int:
 
 
 def _evaluation(case: MemoryCase) -> int:
-    """One layer's forward for the rows that are evaluated at once; nothing is kept."""
+    """One layer's forward for the rows that are evaluated at once, and what it predicts."""
     facts = case.model.facts
     per_token = case.compute_bytes * (4 * facts.hidden_size + facts.intermediate_size)
-    return int(case.evaluation_rows * case.length * per_token)
+    logits = 2 * FP32 * case.outputs_of_row if case.model.vocabulary else 0
+    return int(case.evaluation_rows * (case.length * per_token + logits))
 
 
 def _gathered(case: MemoryCase) -> int:

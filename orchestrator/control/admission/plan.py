@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from orchestrator.control.admission.adapters import adapter_choices
 from orchestrator.control.admission.cautions import (
     data_cautions,
     engine_cautions,
@@ -55,13 +56,14 @@ from orchestrator.control.admission.records import (
     StepPlan,
     TimePlan,
 )
-from orchestrator.control.admission.resolve import resolve_spec, with_engine
+from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
 
@@ -92,7 +94,11 @@ def make_plan(inputs: PlanInputs) -> Plan:
         verdict="refused" if reasons else "fits",
         reasons=reasons,
         warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
-        choices=(*_data_choices(inputs.spec.spec, resolved.spec), *choices),
+        choices=(
+            *_data_choices(inputs.spec.spec, resolved.spec),
+            *adapter_choices(inputs.spec.spec.method, resolved.spec.method, inputs.model),
+            *choices,
+        ),
         spec=resolved,
         identity=identity_of(inputs, resolved),
         model=inputs.model,
@@ -111,9 +117,11 @@ def make_plan(inputs: PlanInputs) -> Plan:
 def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]:
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
-    resolved = resolve_spec(inputs.spec, inputs.surroundings)
-    model = trained_model(inputs.model, resolved.spec.method, len(inputs.data.labels))
-    lengths = row_lengths(inputs.data, inputs.tokens, resolved.spec.training.max_length)
+    resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
+    body, labels = resolved.spec, len(inputs.data.labels)
+    model = trained_model(inputs.model, body.task, body.method, labels)
+    longest = body.training.max_length + (target_length(body) or 0)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest)
     return resolved, model, lengths
 
 
@@ -142,7 +150,7 @@ def memory_case(
         length=lengths.longest,
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
-        evaluation_rows=spec.evaluation.batch_size,
+        evaluation_rows=spec.evaluation.batch_size or 1,
     )
 
 
@@ -167,12 +175,28 @@ def _estimate(
     )
 
 
+def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
+    """What the model is to write at the end; nothing for tasks that write no texts."""
+    target = target_length(spec)
+    if target is None:
+        return {}
+    settings = spec.evaluation.generation
+    assert settings is not None, "a resolved spec says how texts are written"
+    rows = sum(
+        min(facts.num_rows, settings.max_samples)
+        for (_, split), facts in inputs.data.splits.items()
+        if split == "test"
+    )
+    return {"generated_rows": rows, "generated_tokens": settings.max_new_tokens or target}
+
+
 def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
     """What is evaluated."""
     return Work(
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        **_generated(inputs, spec),
     )
 
 
@@ -185,9 +209,8 @@ def _disk(
     spec: FineTuneSpec, case: MemoryCase, checkpoint: CheckpointPlan, free_bytes: int
 ) -> DiskPlan:
     """One more checkpoint than are kept is there for a moment; one is staged on its way."""
-    weights = case.weight_bytes * case.model.total_parameters
-    model = weights + EXTRA_FILES_BYTES
-    best = 0 if spec.selection.last else weights
+    model = case.weight_bytes * case.model.published_parameters + EXTRA_FILES_BYTES
+    best = 0 if spec.selection.last else case.weight_bytes * case.model.saved_parameters
     kept = (spec.checkpoint.keep + 1) * checkpoint.size_bytes + best
     scratch = checkpoint.size_bytes + best + model
     local = _store_is_local(spec)
@@ -287,11 +310,13 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
         )
 
 
+def _lists_labels(spec: FineTuneSpec) -> bool:
+    return isinstance(spec.task, TextClassification) and spec.task.labels is not None
+
+
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    assert isinstance(written.task, TextClassification)
-    assert isinstance(resolved.task, TextClassification)
-    if written.task.labels is None:
+    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
     if written.data.train_on is None:

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import FineTune, ModelSpec
 from orchestrator.specs.data import training_domains
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.training import METRICS_TO_MINIMIZE
+from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification
+from orchestrator.specs.task_checks import target_length
 
 DEFAULT_EPOCHS = 3.0
 DEFAULT_WARMUP_RATIO = 0.06  # Liu et al. 2019 (RoBERTa), table 10: of all steps, for GLUE
-DEFAULT_SELECTION = {"text-classification": "mean/macro_f1"}
-DEFAULT_METRICS = {"text-classification": ("accuracy", "macro_f1", "weighted_f1")}
+DEFAULT_EVALUATION_ROWS = 64
+DEFAULT_LANGUAGE_ROWS = 8  # each gives logits of a whole vocabulary for every token
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +38,11 @@ class Surroundings:
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
-    """Everything but `engine` written out; local paths are absolute."""
+    """Everything but `method` and `engine` written out; local paths are absolute."""
     document = _placed(spec, around)
     body = document["spec"]
-    body["task"]["labels"] = list(around.labels)
+    if isinstance(spec.spec.task, TextClassification):
+        body["task"]["labels"] = list(around.labels)
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
     training, checkpoint = body["training"], body["checkpoint"]
     if "max_steps" not in training:
@@ -47,8 +52,15 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     if "every_steps" not in checkpoint:
         checkpoint.setdefault("every_minutes", EVERY_MINUTES)
     _resolve_selection(body)
-    metrics = list(DEFAULT_METRICS[spec.spec.task.type])
-    body["evaluation"].setdefault("metrics", metrics)
+    evaluation = body["evaluation"]
+    evaluation.setdefault("metrics", list(TASK_METRICS[spec.spec.task.type].shown))
+    is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
+    rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
+    evaluation.setdefault("batch_size", rows)
+    target = target_length(spec.spec)
+    if target is not None:
+        training.setdefault("max_target_length", target)
+        evaluation.setdefault("generation", {}).setdefault("max_new_tokens", target)
     return FineTune.model_validate(document)
 
 
@@ -69,6 +81,12 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     return document
 
 
+def with_method(spec: FineTune, facts: ModelFacts) -> FineTune:
+    """A resolved spec with what its method leaves open, chosen for this base."""
+    method = resolved_method(spec.spec.method, facts)
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"method": method})})
+
+
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
     """A resolved spec with the engine that was chosen."""
     engine = spec.spec.engine.model_copy(
@@ -85,6 +103,6 @@ def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
 def _resolve_selection(body: dict[str, Any]) -> None:
     """How the published weights are picked; with `last` it is only watched."""
     selection = body["selection"]
-    metric = selection.setdefault("metric", DEFAULT_SELECTION[body["task"]["type"]])
+    metric = selection.setdefault("metric", TASK_METRICS[body["task"]["type"]].selection)
     name = metric.rpartition("/")[2]
     selection.setdefault("mode", "min" if name in METRICS_TO_MINIMIZE else "max")

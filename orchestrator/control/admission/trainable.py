@@ -4,33 +4,80 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.control.admission.adapters import AdapterSize, adapter_size
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import FreezeMethod, MethodSpec
+from orchestrator.specs import AdapterMethod, FreezeMethod, MethodSpec, TaskSpec
+from orchestrator.specs.task import LANGUAGE_TASKS
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """The model of a job: the base with a new head, and which part of it learns."""
+    """The model of a job: the base with what is new, and which part of it learns."""
 
     facts: ModelFacts
     total_parameters: int
     trainable_parameters: int
     trainable_layers: int  # layers that keep activations for the way back
+    vocabulary: int = 0  # outputs of each token; 0 where a row has some classes
+    adapter: AdapterSize | None = None  # where small matrices learn beside the base
+    merged: bool = False  # whether they are added to the base in the end
 
     @property
     def frozen_parameters(self) -> int:
         return self.total_parameters - self.trainable_parameters
 
+    @property
+    def multiplied_parameters(self) -> int:
+        """Those that every token is multiplied with: looking embeddings up costs nothing."""
+        tied = self.vocabulary * self.facts.hidden_size if self.facts.tied_embeddings else 0
+        return self.total_parameters - self.facts.parameters.embeddings + tied
 
-def trained_model(facts: ModelFacts, method: MethodSpec, num_labels: int) -> TrainedModel:
-    """What learns under `method` on a base with a new head of `num_labels` outputs."""
-    head = facts.new_head_parameters(num_labels)
+    @property
+    def saved_parameters(self) -> int:
+        """Of a checkpoint: a base beside an adapter is not saved again."""
+        return self.total_parameters if self.adapter is None else self.trainable_parameters
+
+    @property
+    def published_parameters(self) -> int:
+        if self.adapter is None:
+            return self.total_parameters
+        if self.merged:
+            return self.frozen_parameters  # the base, and the original of what learns whole
+        return self.trainable_parameters
+
+    @property
+    def quantized_parameters(self) -> int:
+        """Of the base, held in 4 bits."""
+        return self.adapter.quantized if self.adapter is not None else 0
+
+
+def trained_model(
+    facts: ModelFacts, task: TaskSpec, method: MethodSpec, num_labels: int
+) -> TrainedModel:
+    """What learns under a resolved `method` on a base with the head of `task`.
+
+    A new one of `num_labels` outputs, or that of the vocabulary, which every language model has.
+    """
+    vocabulary = facts.vocab_size if isinstance(task, LANGUAGE_TASKS) else 0
+    if vocabulary:
+        head = 0 if facts.tied_embeddings else vocabulary * facts.hidden_size
+    else:
+        head = facts.new_head_parameters(num_labels)
     total = facts.parameters.total + head
+    if isinstance(method, AdapterMethod):
+        size = adapter_size(method, facts)
+        new = 0 if vocabulary else head  # the output layer of a language model stays as it is
+        learning = new + size.updates + size.whole
+        # What learns whole has its frozen original beside it: the head too.
+        held = facts.parameters.total + head + learning
+        layers = facts.num_layers
+        return TrainedModel(facts, held, learning, layers, vocabulary, size, method.merge)
     if not isinstance(method, FreezeMethod):
-        return TrainedModel(facts, total, total, facts.num_layers)
+        return TrainedModel(facts, total, total, facts.num_layers, vocabulary)
     if method.all_layers:
-        return TrainedModel(facts, total, head, 0)
+        return TrainedModel(facts, total, head, 0, vocabulary)
     assert method.num_layers is not None
     assert method.num_layers <= facts.num_layers, "`model_problems` has refused more"
     frozen = facts.parameters.embeddings + sum(facts.parameters.layers[: method.num_layers])
-    return TrainedModel(facts, total, total - frozen, facts.num_layers - method.num_layers)
+    layers = facts.num_layers - method.num_layers
+    return TrainedModel(facts, total, total - frozen, layers, vocabulary)

@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.control.controller.look import FoundBase, find_base
 from orchestrator.control.store import JobFilter, Jobs, Page
 from orchestrator.errors import InvalidInput, Problem
+from orchestrator.inspect.adapters import promised_adapter
 from orchestrator.inspect.model import ModelFacts, model_problems
 from orchestrator.inspect.safetensors import BASE
 from orchestrator.records import Job, JobDocuments, JobState
@@ -49,7 +50,8 @@ class PendingBases:
             hint = "submit this when it has ended"
             raise InvalidInput([Problem(message, path=BASE, hint=hint)])
         facts = ModelFacts.model_validate(documents.plan["model"])
-        facts = facts.model_copy(update={"digest": identity, "revision": None})
+        adapter = promised_adapter(documents.spec.spec.method)
+        facts = facts.model_copy(update={"digest": identity, "revision": None, "adapter": adapter})
         if problems := model_problems(facts, spec):
             raise InvalidInput(problems)
         tokenizer = self._tokenizer(job, documents, spec)

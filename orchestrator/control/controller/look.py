@@ -28,6 +28,7 @@ from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
 from orchestrator.specs.paths import local_path
+from orchestrator.specs.task_checks import target_length
 from orchestrator.storage.bases import (
     Base,
     BasePlaces,
@@ -104,6 +105,7 @@ class Vantage:
     relocate: Relocate | None = None
     find_base: FindBase = find_base
     hardware: Callable[[Path], HardwareFacts] = inspect_hardware  # of where it will run
+    may_read: Callable[[str], bool] = lambda _: True  # whether an adapter may lead to this base
 
 
 HERE = Vantage()
@@ -133,7 +135,7 @@ def look(
     if probe_store:
         _probe(store)
     # 3. The base, and the texts as it will see them.
-    places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
+    places = BasePlaces(loaded.base_dir, settings.cache_dir, store, may_read=vantage.may_read)
     with located(loaded.positions):
         found = vantage.find_base(loaded.spec.spec, places)
         tokens = _tokens(loaded, found.tokenizer, fetch)
@@ -220,7 +222,7 @@ def _tokens(
         return None
     body = loaded.spec.spec
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    return token_facts(tables, tokenizer, body.training.max_length)
+    return token_facts(tables, tokenizer, body.training.max_length, target_length(body))
 
 
 def _base_problems(

@@ -107,6 +107,30 @@ def _named(body: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
         yield "output.store", body["output"], "store"
 
 
+def may_lead_to(base: str, places: TeamPlaces) -> bool:
+    """Whether an adapter of the team may have this base.
+
+    Its lineage names it, and whoever may write to a store may have written that.
+    """
+    scheme = scheme_of(base)
+    if scheme in OBJECT_STORES:
+        try:
+            _check_allowed("model.base", base, places.allowed)
+        except _Refused:
+            return False
+        return True
+    if scheme in (None, "file"):
+        own = Path(places.store.removeprefix("file://"))
+        named = Path(base.removeprefix("file://"))
+        return scheme_of(places.store) in (None, "file") and _lies_in(named, own)
+    return True
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """After every link: an upload of the team, say."""
+    return path.resolve().is_relative_to(folder.resolve())
+
+
 class _Refused(Exception):
     def __init__(self, path: str, message: str, hint: str) -> None:
         super().__init__(message)

@@ -16,7 +16,7 @@ from orchestrator.control.admission.plan import Plan
 from orchestrator.control.controller.creation import NewJob, Request, job_of_plan
 from orchestrator.control.controller.feeding import PendingBases, job_called
 from orchestrator.control.controller.look import Looked, Vantage, keep_code, look
-from orchestrator.control.controller.places import places_of, relocated
+from orchestrator.control.controller.places import may_lead_to, places_of, relocated
 from orchestrator.control.controller.uploads import Uploads
 from orchestrator.control.store import Database, JobFilter, Jobs, Page, Queues
 from orchestrator.errors import Conflict, Forbidden, InvalidInput, PlanRefused, Problem
@@ -143,6 +143,7 @@ def looked_at(team: str, submission: Submission, ground: Ground) -> Looked:
         relocate=partial(relocated, places=places, find=uploads.url),
         find_base=bases.find,
         hardware=ground.hardware,
+        may_read=partial(may_lead_to, places=places),
     )
     looked = look(submission.spec, submission.sets, settings, probe_store=False, vantage=vantage)
     _check_queue(team, looked, ground.queues)

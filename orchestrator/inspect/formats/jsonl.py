@@ -13,6 +13,7 @@ import pyarrow.json as pj
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile, numbered_lines
 from orchestrator.inspect.values import LABEL, BadValue, one_value
+from orchestrator.specs.task import MESSAGES
 
 _SAMPLED_LINES = 50
 _BLOCK_BYTES = 4 << 20
@@ -35,6 +36,8 @@ def names(file: DataFile) -> list[str]:
 
 
 def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
+    if MESSAGES in columns:
+        return None  # no column of one type
     for label_type in _LABEL_TYPES:
         schema = pa.schema(
             [(name, label_type if role == LABEL else pa.string()) for role, name in columns.items()]
@@ -91,7 +94,7 @@ def _row(line: bytes) -> dict[str, Any]:
     except RecursionError as error:
         raise BadValue("the JSON is nested too deeply", _TORN_HINT) from error
     if not isinstance(row, dict):
-        hint = 'write {"text": …, "label": …} on each line'
+        hint = 'write an object on each line, e.g. {"text": …, "label": …}'
         raise BadValue("the line is JSON, but no object with columns", hint)
     return row
 

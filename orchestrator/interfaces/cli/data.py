@@ -56,6 +56,7 @@ def preview(
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
     from orchestrator.interfaces.cli.remote import fetch_with, settings_for, tokenizer_of
+    from orchestrator.specs.task_checks import target_length
 
     settings = settings_for()
     fetch = fetch_with(settings)
@@ -68,10 +69,11 @@ def preview(
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
     tokenizer = tokenizer_of(loaded, settings)
     max_length = body.training.max_length
-    tokens = token_facts(tables, tokenizer, max_length) if tokenizer else None
-    shown = view.seen_rows(tables[chosen].slice(0, rows), facts.labels, tokenizer, max_length)
+    tokens = token_facts(tables, tokenizer, max_length, target_length(body)) if tokenizer else None
+    some = tables[chosen].slice(0, rows)
+    shown = view.seen_rows(some, facts.labels, tokenizer, view.limits_of(body))
     if as_json:
-        print_json(view.document(chosen, facts, max_length, shown, tokens))
+        print_json(view.document(chosen, facts, body, shown, tokens))
         return
     out = console()
     if shown:

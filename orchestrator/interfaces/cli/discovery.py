@@ -114,7 +114,7 @@ def columns_of(file: Path, given: Mapping[str, str | None]) -> dict[str, str]:
             what = f"no column `{chosen}`" if chosen else f"no column that looks like the {role}"
             raise UserError(
                 f"{file} has {what}; it has: {', '.join(names) or 'no columns at all'}",
-                hint=f"name the right one: --{role}-column",
+                hint=f"name the right one: --column {role}=NAME",
             )
         found[role] = matches[0]
     return found

@@ -26,7 +26,11 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
 
 @click.command()
 @click.option(
-    "--task", default="text-classification", show_default=True, help="What the model learns to do."
+    "--task",
+    type=click.Choice(["text-classification", "causal-lm", "translation", "summarization"]),
+    default="text-classification",
+    show_default=True,
+    help="What the model learns to do.",
 )
 @click.option("--name", help="Name of the job and its model; absent: by the data's folder.")
 @click.option(
@@ -42,8 +46,13 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
     help="A domain and the folder of its splits; may be repeated.",
 )
 @click.option("--base", help="Base model; absent: a small sentence encoder.")
-@click.option("--text-column", help="Column that holds the text; absent: looked for in the data.")
-@click.option("--label-column", help="Column that holds the label; absent: looked for in the data.")
+@click.option(
+    "--column",
+    "named_columns",
+    metavar="ROLE=NAME",
+    multiple=True,
+    help="Column of a role, e.g. text=review; may be repeated; absent: looked for in the data.",
+)
 @click.option(
     "-o",
     "--output",
@@ -60,8 +69,7 @@ def init(
     data: Path | None,
     domains: tuple[str, ...],
     base: str | None,
-    text_column: str | None,
-    label_column: str | None,
+    named_columns: tuple[str, ...],
     output: str,
     force: bool,
     as_json: bool,
@@ -80,7 +88,7 @@ def init(
     if path is not None and path.exists() and not force:
         raise UserError(f"{path} exists already", hint="choose another -o, or add --force")
     found = _found(data, domains)
-    columns = _columns(found, text_column, label_column)
+    columns = _columns(task, found, named_columns)
     text = write_template(
         task,
         _relative(found, Path.cwd() if path is None else path.parent) or _TO_FILL_IN,
@@ -124,16 +132,26 @@ def _found(data: Path | None, domains: tuple[str, ...]) -> dict[str, Splits]:
 
 
 def _columns(
-    found: Mapping[str, Splits], text: str | None, label: str | None
+    task: str, found: Mapping[str, Splits], named: tuple[str, ...]
 ) -> dict[str, str] | None:
     """The columns of the data by role, or None where they are the task's own names."""
     from orchestrator.interfaces.cli import discovery
+    from orchestrator.specs.task import TASK_COLUMNS
 
-    if not found:
+    own = TASK_COLUMNS.get(task, {})
+    given: dict[str, str | None] = dict.fromkeys(own)
+    for text in named:
+        role, equals, column = text.partition("=")
+        if not equals or not column or role not in own:
+            raise UserError(
+                f"--column {text}: write a role and its column",
+                hint=f"roles of {task}: {', '.join(own)}",
+            )
+        given[role] = column
+    if not found or not own:
         return None
-    given = {"text": text, "label": label}
     columns = discovery.columns_of(next(iter(next(iter(found.values())).values())), given)
-    return None if columns == {"text": "text", "label": "label"} else columns
+    return None if columns == own else columns
 
 
 def _relative(found: Mapping[str, Splits], folder: Path) -> dict[str, dict[str, str]]:

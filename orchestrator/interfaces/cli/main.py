@@ -120,7 +120,7 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(HERE, "plan", "Say what a job needs and whether it fits; start nothing."),
         _command(HERE, "data", "Look at the data as the model will see it."),
         _command(HERE, "run", "Train, evaluate and publish what a spec describes."),
-        _command(HERE, "predict", "Label texts with a published model."),
+        _command(HERE, "predict", "Label or rewrite texts with a published model."),
         _command(HERE, "models", "List, show, pull, verify and alias published models."),
         _command(HERE, "schema", "Print the JSON Schema of specs."),
         _command(HERE, "doctor", "Check what this machine can do, with remedies."),

@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.options import store_option
-from orchestrator.interfaces.cli.output import console, json_option, print_json, shown_path, style
+from orchestrator.interfaces.cli.output import (
+    console,
+    json_option,
+    print_json,
+    say,
+    shown_path,
+    style,
+)
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.cli.published import Summary
@@ -106,16 +114,22 @@ def show(ref: str, store: str | None, as_json: bool) -> None:
 def pull(ref: str, folder: Path, store: str | None, as_json: bool) -> None:
     """Copy a version to a new folder, every file verified.
 
-    `AutoModelForSequenceClassification.from_pretrained(FOLDER)` loads it.
+    `AutoModelForSequenceClassification.from_pretrained(FOLDER)` loads it. Of an adapter
+    `PeftModel.from_pretrained(BASE, FOLDER)` does, and where its base lies here is told.
     """
     registry, _ = _registry(store)
     version = registry.resolve(ref)
     registry.pull(version, folder)
+    base, why = _base_beside(version, folder, store)
     if as_json:
-        print_json(_version_document(version) | {"folder": str(folder)})
-    else:
-        size = figures.size(version.size_bytes)
-        click.echo(f"{version.ref}: {len(version.files)} files, {size}, in {shown_path(folder)}")
+        print_json(_version_document(version) | {"folder": str(folder), "base": base})
+        return
+    size = figures.size(version.size_bytes)
+    click.echo(f"{version.ref}: {len(version.files)} files, {size}, in {shown_path(folder)}")
+    if base is not None:
+        click.echo(f"It is an adapter; its base lies in {base}")
+    elif why:
+        say(f"{style('warning:', fg='yellow')} {why}")
 
 
 @models.command()
@@ -176,6 +190,20 @@ def _values(summary: Summary) -> str:
     return f"{summary.metric}: {values}" if values else figures.NOTHING
 
 
+def _base_beside(
+    version: ModelVersion, folder: Path, store: str | None
+) -> tuple[str | None, str | None]:
+    """Where the base of a pulled adapter lies, or why that cannot be told."""
+    from orchestrator.interfaces.cli.published import base_of
+    from orchestrator.interfaces.cli.remote import settings_for
+
+    try:
+        base = base_of(version.ref, folder, settings_for(store))
+    except OrchestratorError as error:
+        return None, error.message  # the files are here, whatever became of their base
+    return (str(base) if base is not None else None), None
+
+
 def _registry(store: str | None) -> tuple[ModelRegistry, str]:
     """The registry of `--store` or the setting's, and where it is."""
     from orchestrator.interfaces.cli.remote import registry_of, settings_for
@@ -201,6 +229,9 @@ def _described(
     ]
     if base := lineage.get("base"):
         rows.append(("Base", f"{base.get('name')}, sha256 {str(base.get('digest'))[:12]}"))
+    if whole := lineage.get("adapter_of"):
+        text = f"of {whole.get('name')}, sha256 {str(whole.get('digest'))[:12]}"
+        rows.append(("Adapter", text))
     task = spec.get("task", {})
     if task.get("type") == "custom":
         rows.append(("Script", str(task.get("entrypoint"))))

@@ -1,4 +1,4 @@
-"""`orchestrator predict`: labels with probabilities from a published model.
+"""`orchestrator predict`: labels with probabilities, or texts, from a published model.
 
 The one command that imports the worker to use it, and only once all input is known to be good.
 """
@@ -23,7 +23,7 @@ from orchestrator.interfaces.cli.output import console, json_line, json_option, 
 if TYPE_CHECKING:
     from orchestrator.inspect.files import DataFile
     from orchestrator.interfaces.cli.published import Pulled
-    from orchestrator.worker.serving.predict import Prediction, Predictor
+    from orchestrator.worker.serving.loading import Answering
 
 _BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste less on padding
 
@@ -33,12 +33,12 @@ _BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste 
 @store_option
 @click.option("--text", "texts", metavar="TEXT", multiple=True, help="A text; may be repeated.")
 @click.option(
-    "--file", metavar="FILE", help="Rows to label: .jsonl, .csv or .parquet; - is JSONL from stdin."
+    "--file", metavar="FILE", help="Rows to read: .jsonl, .csv or .parquet; - is JSONL from stdin."
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the labelled rows to this JSON Lines file instead of stdout.",
+    help="Write the rows with their predictions to this JSON Lines file instead of stdout.",
 )
 @click.option(
     "--text-column", default="text", show_default=True, help="Column that holds the text."
@@ -61,24 +61,24 @@ def predict(
     batch_size: int,
     as_json: bool,
 ) -> None:
-    """Label texts with a published model.
+    """Label or rewrite texts with a published model.
 
     Without a version the model's alias `latest` is taken. A row of a file is written out as it was
-    read, with `predicted_label`, `probability` and `probabilities` added.
+    read, with `predicted_label`, `probability` and `probabilities` added, or `predicted_text`.
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("give either --text (once or more) or --file")
     if file is None:
         if out is not None:
             raise click.UsageError("--out belongs to --file")
-        _label_texts(model, store, texts, batch_size, as_json=as_json)
+        _predict_texts(model, store, texts, batch_size, as_json=as_json)
         return
     from orchestrator.interfaces.cli.texts import count_rows, text_file
 
     with text_file(file) as source:
         num_rows = count_rows(source, text_column)
         pulled, predictor = _ready(model, store)
-        rows = _labelled_rows(predictor, source, text_column, batch_size, num_rows)
+        rows = _predicted_rows(predictor, source, text_column, batch_size, num_rows)
         if out is not None:
             _write_rows(pulled, rows, out, as_json=as_json)
         elif as_json:
@@ -88,7 +88,7 @@ def predict(
                 click.echo(json_line(row))
 
 
-def _label_texts(
+def _predict_texts(
     model: str, store: str | None, texts: Sequence[str], batch_size: int, *, as_json: bool
 ) -> None:
     for number, text in enumerate(texts, start=1):
@@ -98,7 +98,7 @@ def _label_texts(
     predictions = predictor.predict(texts, batch_size=batch_size)
     if as_json:
         rows = [
-            {"text": text} | _fields(prediction)
+            {"text": text} | prediction.fields()
             for text, prediction in zip(texts, predictions, strict=True)
         ]
         print_json({"model": pulled.name, "predictions": rows})
@@ -107,40 +107,51 @@ def _label_texts(
 
     from orchestrator.interfaces.cli.tables import plain_table
 
-    table = plain_table("label", ">probability", "text")
-    for text, prediction in zip(texts, predictions, strict=True):
-        probability = figures.score(prediction.probabilities[prediction.label])
-        table.add_row(Text(prediction.label, style="bold"), probability, Text(text))
+    found = [prediction.fields() for prediction in predictions]
+    is_label = "predicted_label" in found[0]
+    table = plain_table("label", ">probability", "text") if is_label else plain_table("", "text")
+    for text, fields in zip(texts, found, strict=True):
+        if is_label:
+            label = Text(fields["predicted_label"], style="bold")
+            table.add_row(label, figures.score(fields["probability"]), Text(text))
+        else:
+            table.add_row("reads", Text(text))
+            table.add_row("writes", Text(fields["predicted_text"], style="bold"))
     console().print(table)
 
 
-def _ready(model: str, store: str | None) -> tuple[Pulled, Predictor]:
+def _ready(model: str, store: str | None) -> tuple[Pulled, Answering]:
     """The model in the cache, and loaded."""
     from orchestrator.interfaces.cli.published import pull
 
     pulled = pull(model, store)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws one for loading
+    from orchestrator.worker.serving.loading import load_predictor
+
     try:
-        from orchestrator.worker.serving.predict import Predictor
+        return pulled, load_predictor(pulled.folder, pulled.spec, pulled.base)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"predict needs {error.name}, which is not installed",
             hint="pip install 'finetune-orchestrator[worker]'",
         ) from None
-    return pulled, Predictor.load(pulled.folder, max_length=pulled.max_length)
 
 
-def _labelled_rows(
-    predictor: Predictor, source: DataFile, column: str, batch_size: int, num_rows: int
+def _predicted_rows(
+    predictor: Answering,
+    source: DataFile,
+    column: str,
+    batch_size: int,
+    num_rows: int,
 ) -> Iterator[dict[str, Any]]:
     from orchestrator.interfaces.cli.counting import counted
     from orchestrator.interfaces.cli.texts import batches
 
-    with counted("rows labelled", num_rows) as advance:
+    with counted("rows predicted", num_rows) as advance:
         for rows in batches(source, column, batch_size * _BATCHES_AT_ONCE):
             predictions = predictor.predict([row.text for row in rows], batch_size=batch_size)
             for row, prediction in zip(rows, predictions, strict=True):
-                yield row.fields | _fields(prediction)
+                yield row.fields | prediction.fields()
             advance(len(rows))
 
 
@@ -151,25 +162,20 @@ def _write_rows(
 
     started = time.monotonic()
     counts: Counter[str] = Counter()
+    num_rows = 0
     with replacing(out) as stream:
         for row in rows:
             stream.write(json_line(row) + "\n")
-            counts[row["predicted_label"]] += 1
+            if "predicted_label" in row:
+                counts[row["predicted_label"]] += 1
+            num_rows += 1
     seconds = time.monotonic() - started
     labels = dict(counts.most_common())
-    num_rows = counts.total()
     if as_json:
         document = {"model": pulled.name, "out": str(out), "rows": num_rows}
         print_json(document | {"labels": labels, "seconds": round(seconds, 3)})
         return
     shares = ", ".join(f"{label} {count:,}" for label, count in labels.items())
-    say(f"{num_rows:,} rows in {figures.duration(seconds)}: {shares}")
+    told = f"{num_rows:,} rows in {figures.duration(seconds)}"
+    say(f"{told}: {shares}" if shares else told)
     click.echo(str(out), file=sys.stdout)
-
-
-def _fields(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "predicted_label": prediction.label,
-        "probability": prediction.probabilities[prediction.label],
-        "probabilities": prediction.probabilities,
-    }

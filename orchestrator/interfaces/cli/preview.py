@@ -18,52 +18,90 @@ from rich.text import Text
 
 from orchestrator.errors import UserError
 from orchestrator.inspect.data import DataFacts, SplitKey
+from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.tokens import TokenFacts
+from orchestrator.inspect.values import LABEL
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.tables import plain_table
+from orchestrator.specs import FineTuneSpec
 from orchestrator.specs.data import DataSpec, Split
+from orchestrator.specs.task import MESSAGES, default_columns
+from orchestrator.specs.task_checks import target_length
 
 _MOST_CLASSES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class SeenRow:
-    """One row; `tokens` are those that are kept, special tokens included."""
+class SeenText:
+    """A text of a row; `tokens` are those that are kept, special tokens included."""
 
+    role: str
     text: str
-    label: str
-    label_id: int
     tokens: tuple[str, ...] | None = None  # None where the base has no tokenizer.json
     token_ids: tuple[int, ...] | None = None
-    num_cut: int | None = None  # tokens beyond max_length
+    num_cut: int | None = None  # tokens beyond its limit
+
+
+@dataclass(frozen=True, slots=True)
+class SeenRow:
+    """One row: its texts by role, and its class where it has one."""
+
+    texts: tuple[SeenText, ...]
+    label: str | None = None
+    label_id: int | None = None
 
 
 def seen_rows(
-    table: pa.Table, labels: Sequence[str], tokenizer_file: Path | None, max_length: int
+    table: pa.Table, labels: Sequence[str], tokenizer_file: Path | None, limits: Mapping[str, int]
 ) -> list[SeenRow]:
-    """The rows of a table with `text` and `label`, tokenized and cut as training does it."""
-    ids = {label: number for number, label in enumerate(labels)}
-    columns = table.column("text").to_pylist(), table.column("label").to_pylist()
-    rows = [SeenRow(text, label, ids[label]) for text, label in zip(*columns, strict=True)]
-    if tokenizer_file is None:
+    """The rows of a table, each text tokenized and cut to the limit of its role."""
+    columns = [
+        _seen_texts(role, table.column(role).to_pylist(), tokenizer_file, limits[role])
+        for role in table.column_names
+        if role != LABEL
+    ]
+    rows = [SeenRow(texts) for texts in zip(*columns, strict=True)]
+    if LABEL not in table.column_names:
         return rows
+    ids = {label: number for number, label in enumerate(labels)}
+    names = table.column(LABEL).to_pylist()
+    return [
+        replace(row, label=name, label_id=ids[name]) for row, name in zip(rows, names, strict=True)
+    ]
+
+
+def limits_of(spec: FineTuneSpec) -> dict[str, int]:
+    """Role -> tokens that are kept of it at most."""
+    roles = default_columns(spec.task)
+    limits = dict.fromkeys(roles, spec.training.max_length)
+    target = target_length(spec)
+    if target is not None:
+        limits[list(roles)[-1]] = target
+    return limits
+
+
+def _seen_texts(
+    role: str, values: Sequence[str], tokenizer_file: Path | None, limit: int
+) -> list[SeenText]:
+    texts = values if role != MESSAGES else [_chat(value) for value in values]
+    if tokenizer_file is None:
+        return [SeenText(role, text) for text in texts]
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    whole = tokenizer.encode_batch(columns[0])
-    tokenizer.enable_truncation(max_length)
-    kept = tokenizer.encode_batch(columns[0])
+    whole = tokenizer.encode_batch(texts)
+    tokenizer.enable_truncation(limit)
+    kept = tokenizer.encode_batch(texts)
     return [
-        replace(
-            row,
-            tokens=tuple(part.tokens),
-            token_ids=tuple(part.ids),
-            num_cut=len(all_of_it) - len(part),
-        )
-        for row, all_of_it, part in zip(rows, whole, kept, strict=True)
+        SeenText(role, text, tuple(part.tokens), tuple(part.ids), len(all_of_it) - len(part))
+        for text, all_of_it, part in zip(texts, whole, kept, strict=True)
     ]
+
+
+def _chat(value: str) -> str:
+    return "\n".join(f"{m['role']}: {m['content']}" for m in messages_of(value))
 
 
 def chosen_split(data: DataSpec, facts: DataFacts, domain: str | None, split: Split) -> SplitKey:
@@ -81,20 +119,24 @@ def chosen_split(data: DataSpec, facts: DataFacts, domain: str | None, split: Sp
 
 
 def row_views(rows: Sequence[SeenRow], title: str) -> list[RenderableType]:
-    """Each row as a little block: what it is, its text, its tokens."""
+    """Each row as a little block: what it is, its texts, their tokens."""
     views: list[RenderableType] = [Text(title, style="bold"), Text()]
     for number, row in enumerate(rows, start=1):
-        head = Text.assemble((f"{number}  ", "dim"), (row.label, "bold green"))
-        head.append(f" (class {row.label_id})", style="dim")
+        head = Text.assemble((f"{number}", "dim"))
+        if row.label is not None:
+            head.append(f"  {row.label}", style="bold green")
+            head.append(f" (class {row.label_id})", style="dim")
         block = Table.grid(padding=(0, 2, 0, 0))
         block.add_column(style="dim", no_wrap=True)
         block.add_column(overflow="fold")
-        block.add_row("   text", Text(row.text))
-        if row.tokens is not None:
-            head.append(f"  {len(row.tokens)} tokens", style="dim")
-            block.add_row("   tokens", Text(" ".join(row.tokens), style="cyan"))
-        if row.num_cut:
-            head.append(f", {row.num_cut} more are cut off", style="yellow")
+        for text in row.texts:
+            block.add_row(f"   {text.role}", Text(text.text))
+            if text.tokens is not None:
+                where = "" if len(row.texts) == 1 else f" of the {text.role}"
+                head.append(f"  {len(text.tokens)} tokens{where}", style="dim")
+                block.add_row("   tokens", Text(" ".join(text.tokens), style="cyan"))
+            if text.num_cut:
+                head.append(f", {text.num_cut} more are cut off", style="yellow")
         views += [head, block, Text()]
     return views
 
@@ -129,7 +171,7 @@ def class_counts_text(counts: Mapping[str, int]) -> str:
 def document(
     chosen: SplitKey,
     facts: DataFacts,
-    max_length: int,
+    spec: FineTuneSpec,
     shown: Sequence[SeenRow],
     tokens: Mapping[SplitKey, TokenFacts] | None,
 ) -> dict[str, Any]:
@@ -138,7 +180,7 @@ def document(
         "domain": chosen[0],
         "split": chosen[1],
         "labels": facts.labels,
-        "max_length": max_length,
+        "max_length": spec.training.max_length,
         "rows": [row_document(row) for row in shown],
         "splits": split_documents(facts, tokens),
         "warnings": facts.warnings,
@@ -146,14 +188,24 @@ def document(
 
 
 def row_document(row: SeenRow) -> dict[str, Any]:
+    """The one text of a row with a label stands beside it; other rows have their texts by role."""
+    if row.label is not None and len(row.texts) == 1:
+        (text,) = row.texts
+        return {
+            "text": text.text,
+            "label": row.label,
+            "label_id": row.label_id,
+            **_token_document(text),
+        }
+    return {text.role: {"text": text.text, **_token_document(text)} for text in row.texts}
+
+
+def _token_document(text: SeenText) -> dict[str, Any]:
     return {
-        "text": row.text,
-        "label": row.label,
-        "label_id": row.label_id,
-        "tokens": row.tokens,
-        "token_ids": row.token_ids,
-        "num_tokens": None if row.tokens is None else len(row.tokens),
-        "truncated": None if row.num_cut is None else row.num_cut > 0,
+        "tokens": text.tokens,
+        "token_ids": text.token_ids,
+        "num_tokens": None if text.tokens is None else len(text.tokens),
+        "truncated": None if text.num_cut is None else text.num_cut > 0,
     }
 
 

@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import NotFound
+from orchestrator.errors import InvalidInput, NotFound
 from orchestrator.interfaces.cli.remote import fetch_with, registry_of, settings_for
 
 if TYPE_CHECKING:
+    from orchestrator.settings import Settings
     from orchestrator.storage.registry import ModelRegistry, ModelVersion
 
 DEFAULT_METRIC = "macro_f1"
@@ -19,11 +20,12 @@ DEFAULT_METRIC = "macro_f1"
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A version's files in a local folder; `max_length` is what it was trained with."""
+    """A version's files in a local folder, and the body of its spec; empty: from elsewhere."""
 
     name: str
     folder: Path
-    max_length: int | None
+    spec: Mapping[str, Any]
+    base: Path | None = None  # of an adapter: the whole model it belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,30 @@ def pull(ref: str, store: str | None) -> Pulled:
     version = registry.resolve(ref)
     folder = fetch_with(settings)(version.url)
     spec = resolved_spec(document(registry, version, "lineage.json"))
-    max_length = spec.get("training", {}).get("max_length")
-    return Pulled(version.ref, folder, max_length)
+    return Pulled(version.ref, folder, spec, base_of(version.ref, folder, settings))
+
+
+def base_of(ref: str, folder: Path, settings: Settings) -> Path | None:
+    """The whole model an adapter belongs to, brought here; None where `folder` is whole itself.
+
+    Raises NotFound where it cannot be had, IntegrityError where its name means another model now.
+    """
+    from orchestrator.storage.adapters import origin_of
+    from orchestrator.storage.bases import BasePlaces, fetch_base, whole_base
+    from orchestrator.storage.objectstore import open_store
+
+    origin = origin_of(folder)
+    if origin is None:
+        return None
+    store = open_store(settings.store, retry_seconds=settings.store_retry_seconds)
+    try:
+        return fetch_base(whole_base(folder, origin, BasePlaces(folder, settings.cache_dir, store)))
+    except InvalidInput as error:
+        problem = error.problems[0]
+        raise NotFound(
+            f"{ref} is an adapter of {origin.name}, which cannot be had: {problem.message}",
+            hint=problem.hint,
+        ) from None
 
 
 def summaries(registry: ModelRegistry) -> list[Summary]:

@@ -89,7 +89,7 @@ def gains(after: Metrics, before: Metrics, metric: str) -> dict[str, float]:
 
 def _gain(before: object, after: object, metric: str) -> Text:
     from orchestrator.specs import METRICS_TO_MINIMIZE
-    from orchestrator.specs.training import METRIC_NAMES
+    from orchestrator.specs.metrics import METRIC_NAMES
 
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return Text(figures.NOTHING)

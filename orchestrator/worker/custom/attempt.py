@@ -26,9 +26,9 @@ from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.custom.card import script_card
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.session import Done, Given, Session, session_of_process
-from orchestrator.worker.folders import NodeFolders, base_folder
+from orchestrator.worker.folders import NodeFolders, find_start
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.publishing.publish import publish
+from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.training.checkpointing import Checkpointer, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.reporting import Reporter
@@ -85,7 +85,7 @@ class CustomAttempt:
         spec = self.launch.spec.spec
         base = None
         if spec.model is not None:
-            base = base_folder(self.launch, cache, verify=self.gang.local_rank == 0)
+            base = find_start(self.launch, cache, verify=self.gang.local_rank == 0).folder
         fetch = partial(local_copy, cache_dir=cache)
         found = given_files(spec.data, base_dir=Path("/"), fetch=fetch, hashed=False)
         if found.problems:
@@ -160,7 +160,7 @@ class CustomAttempt:
 
     def _published(self, outcome: Outcome, folder: Path, code: UserCode) -> Outcome:
         card = script_card(self.launch, outcome.metrics)
-        version = publish(self.launch, self.store, outcome, folder, card, code.code)
+        version = publish(self.launch, self.store, outcome, folder, Beside(card, code.code))
         return outcome.model_copy(
             update={"model": f"{version.name}@{version.version}", "url": version.url}
         )

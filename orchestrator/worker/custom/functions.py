@@ -69,12 +69,12 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
     """Every row after the user's transform; the same on every rank, or an error."""
     if functions.transform is None:
         return tables
-    assert isinstance(task, TextClassification), "a script reads its rows itself"
     what, _ = functions.transform
+    labels = task.labels if isinstance(task, TextClassification) else None
     changed: Tables = {}
     for key, table in tables.items():
         split = "/".join(key)
-        changed[key] = _transformed(table, split, functions.transform, task.labels or ())
+        changed[key] = _transformed(table, split, functions.transform, labels)
         if not changed[key].num_rows:
             raise UserCodeError(f"{what} leaves no row of {split}")
     digests = [table_digest(table) for table in changed.values()]
@@ -86,7 +86,9 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
     return changed
 
 
-def _transformed(table: pa.Table, split: str, transform: Named, labels: Sequence[str]) -> pa.Table:
+def _transformed(
+    table: pa.Table, split: str, transform: Named, labels: Sequence[str] | None
+) -> pa.Table:
     what, function = transform
     roles = table.column_names
     columns: dict[str, list[str]] = {role: [] for role in roles}
@@ -100,7 +102,9 @@ def _transformed(table: pa.Table, split: str, transform: Named, labels: Sequence
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
 
-def _checked(made: Any, roles: Sequence[str], labels: Sequence[str], what: str) -> dict[str, str]:
+def _checked(
+    made: Any, roles: Sequence[str], labels: Sequence[str] | None, what: str
+) -> dict[str, str]:
     """A row as the system works with it; other keys are dropped."""
     if not isinstance(made, Mapping) or not set(roles) <= set(made):
         raise UserCodeError(f"{what}: gave {made!r:.80}, not None or a mapping of {_and(roles)}")
@@ -108,7 +112,7 @@ def _checked(made: Any, roles: Sequence[str], labels: Sequence[str], what: str) 
         row = {role: one_value(role, role, made[role]) for role in roles}
     except BadValue as error:
         raise UserCodeError(f"{what}: {error.message}", hint=error.hint) from None
-    if row["label"] not in labels:
+    if labels is not None and row["label"] not in labels:
         raise UserCodeError(
             f"{what}: gave the label {row['label']!r}, which the task does not know",
             hint="list every label in task.labels",
@@ -124,17 +128,15 @@ class CustomizedTask:
         self._functions = functions
         self._gang = gang
         self.version = task.version
-        self.main_metric = task.main_metric
+        self.loader = task.loader
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel:
         return self._task.build_model(folder, dtype)
 
-    def encode(
-        self, table: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> Encoded:
-        return self._task.encode(table, tokenizer, max_length)
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+        return self._task.encode(table, tokenizer)
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -176,8 +178,8 @@ class CustomizedTask:
         summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
         return summed
 
-    def predictions(self, outputs: Any) -> torch.Tensor:
-        return self._task.predictions(outputs)
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return self._task.predictions(outputs, labels)
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         figures = self._task.metrics(predictions, labels)

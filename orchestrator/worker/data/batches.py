@@ -15,6 +15,9 @@ from functools import lru_cache
 
 import numpy as np
 
+IGNORED = -100
+"""torch's ignore_index: what has this label does not count."""
+
 PADDING = -1
 """Index of the filler row that keeps micro-batches of a short last batch equally large."""
 

@@ -47,7 +47,6 @@ def encode_splits(
     """Mixes and tokenizes the rows of `load_tables`."""
     assert spec.data.train_on is not None, "the plan resolves train_on"
     train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
-    length = spec.training.max_length
     num_rows: dict[str, dict[str, int]] = {}
     for (domain, split), table in tables.items():
         if split != "train" or domain in spec.data.train_on:
@@ -55,13 +54,13 @@ def encode_splits(
 
     def encoded(split: str) -> dict[str, Encoded]:
         return {
-            domain: task.encode(table, tokenizer, length)
+            domain: task.encode(table, tokenizer)
             for (domain, name), table in tables.items()
             if name == split
         }
 
     return Splits(
-        train=task.encode(train, tokenizer, length),
+        train=task.encode(train, tokenizer),
         train_digest=table_digest(train),
         valid=encoded("valid"),
         test=encoded("test"),

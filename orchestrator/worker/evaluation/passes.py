@@ -39,10 +39,10 @@ class EvaluationPass:
             for indices in self._my_batches(encoded):
                 rows = [encoded[int(index)] for index in indices]
                 batch = self.task.collate(rows, self.tokenizer)
-                batch.pop("labels")
+                labels = batch.pop("labels").to(self.device)
                 outputs = forward(**{key: value.to(self.device) for key, value in batch.items()})
                 real = indices != PADDING
-                predictions = self.task.predictions(outputs).cpu().numpy()
+                predictions = self.task.predictions(outputs, labels).cpu().numpy()
                 mine.append((indices[real], predictions[real]))
         parts = [part for parts in self.gang.gather(mine) for part in parts if len(part[0])]
         order = np.concatenate([indices for indices, _ in parts])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,31 @@ def write_weights(
         folder: Created if absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder, state_dict=state_dict)
+    with _as_it_came(model):
+        model.save_pretrained(folder, state_dict=state_dict)
+
+
+def without_cache(model: Any) -> None:
+    """Turns off the keys and values that a model keeps for writing: while it learns, a waste."""
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False
+        setattr(model, _HAD_CACHE, True)
+
+
+_HAD_CACHE = "_orchestrator_had_cache"
+
+
+@contextmanager
+def _as_it_came(model: PreTrainedModel) -> Iterator[None]:
+    """What `without_cache` turned off is on in what is published."""
+    if not getattr(model, _HAD_CACHE, False):
+        yield
+        return
+    model.config.use_cache = True
+    try:
+        yield
+    finally:
+        model.config.use_cache = False
 
 
 def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -30,13 +56,22 @@ def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def gathered_state_dict(engine: Any, zero_stage: int | None) -> dict[str, torch.Tensor] | None:
+def gathered_state_dict(
+    engine: Any, zero_stage: int | None, *, only_learning: bool = False
+) -> dict[str, torch.Tensor] | None:
     """Whole weights of a DeepSpeed engine on rank 0; a collective under ZeRO-3.
+
+    Args:
+        engine: Of this rank.
+        zero_stage: None where there is no engine.
+        only_learning: Leaves out what is frozen: a base beside an adapter.
 
     Returns:
         None where the module itself holds whole weights (no engine, or ZeRO below 3).
     """
     if zero_stage != 3:
         return None
-    gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict()
+    gathered: dict[str, torch.Tensor] | None = engine._zero3_consolidated_16bit_state_dict(
+        exclude_frozen_parameters=only_learning
+    )
     return gathered

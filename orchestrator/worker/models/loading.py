@@ -30,7 +30,7 @@ def load_model(
     return model
 
 
-def on_device(model: PreTrainedModel, device: torch.device) -> PreTrainedModel:
+def on_device(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """The model in evaluation mode on the device."""
     torch.nn.Module.to(model, device)
     torch.nn.Module.train(model, False)

@@ -3,19 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
-from orchestrator.specs import FreezeMethod, MethodSpec, TextClassification
+from orchestrator.specs import (
+    TASK_METRICS,
+    AdapterMethod,
+    CausalLm,
+    FreezeMethod,
+    MethodSpec,
+    QloraMethod,
+    TextClassification,
+)
 from orchestrator.specs.runtime_checks import entry_points
+from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
 
+_PIPELINES = {
+    "text-classification": "text-classification",
+    "causal-lm": "text-generation",
+    "translation": "translation",
+    "summarization": "summarization",
+}
+"""By task: what hubs call it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loads:
+    """What reads the published folder."""
+
+    kind: str = "AutoModelForSequenceClassification"  # transformers' class
+    adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
+
+
+WHOLE_CLASSIFIER = Loads()
+
 
 def model_card(
-    launch: Launch, metrics: Figures, before: Figures, selection: SelectionOutcome, rows: Figures
+    launch: Launch,
+    metrics: Figures,
+    before: Figures,
+    selection: SelectionOutcome,
+    rows: Figures,
+    loads: Loads = WHOLE_CLASSIFIER,
 ) -> str:
     """The text of README.md.
 
@@ -25,9 +59,10 @@ def model_card(
         before: The same for the untrained start; may be empty.
         selection: Which weights these are.
         rows: domain -> {split: rows} of the data.
+        loads: What reads the folder.
     """
     parts = [
-        _front_matter(launch, metrics),
+        _front_matter(launch, metrics, loads.adapter_of),
         f"# {launch.spec.spec.output.name}",
         _summary(launch, selection),
         "## Results on test",
@@ -35,7 +70,7 @@ def model_card(
         "## Data",
         _data(launch, rows),
         "## Use",
-        _use(),
+        _use(launch, loads),
         "## Limits",
         _limits(launch, metrics),
     ]
@@ -43,6 +78,8 @@ def model_card(
 
 
 def describe_method(method: MethodSpec) -> str:
+    if isinstance(method, AdapterMethod):
+        return _adapter(method)
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
@@ -50,23 +87,34 @@ def describe_method(method: MethodSpec) -> str:
     return f"fine-tuning with the embeddings and the first {method.num_layers} layers frozen"
 
 
-def _front_matter(launch: Launch, metrics: Figures) -> str:
+def _adapter(method: AdapterMethod) -> str:
+    kind = "QLoRA" if isinstance(method, QloraMethod) else "LoRA"
+    more = [
+        name
+        for name, used in {"DoRA": method.use_dora, "rsLoRA": method.use_rslora}.items()
+        if used
+    ]
+    what = ", ".join([f"rank {method.rank}", f"alpha {method.alpha:g}", *more])
+    merged = ", merged into its weights" if method.merge else ""
+    return f"{kind} ({what}{merged})"
+
+
+def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -> str:
     spec = launch.spec.spec
     results = [
         {
             "task": {"type": spec.task.type},
             "dataset": {"name": domain, "type": domain},
             "metrics": [
-                {"type": name, "value": round(float(values[name]), 4)}
-                for name in ("accuracy", "macro_f1")
+                {"type": name, "value": round(float(values[name]), 4)} for name in _shown(launch)
             ],
         }
         for domain, values in metrics.items()
     ]
     front = {
-        "library_name": "transformers",
-        "pipeline_tag": spec.task.type,
-        "base_model": _base(launch),
+        "library_name": "transformers" if adapter_of is None else "peft",
+        "pipeline_tag": _PIPELINES[spec.task.type],
+        "base_model": _base(launch) if adapter_of is None else adapter_of.name,
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
@@ -79,9 +127,16 @@ def _base(launch: Launch) -> str:
     return model.base
 
 
-def _labels(launch: Launch) -> tuple[str, ...]:
+def _shown(launch: Launch) -> tuple[str, ...]:
+    spec = launch.spec.spec
+    return spec.evaluation.shown_metrics or TASK_METRICS[spec.task.type].shown
+
+
+def _what(launch: Launch) -> str:
     task = launch.spec.spec.task
-    return (task.labels or ()) if isinstance(task, TextClassification) else ()
+    if isinstance(task, TextClassification):
+        return f"{task.type} into {', '.join(task.labels or ())}"
+    return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -94,25 +149,28 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
         f"validation split ({selection.value:.4f})"
     )
     return (
-        f"{spec.task.type} into {', '.join(_labels(launch))}; "
+        f"{_what(launch)}; "
         f"{describe_method(spec.method)} of `{_base(launch)}` "
         f"on {', '.join(spec.data.train_on)}. These are {chosen}."
     )
 
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
-    shown = launch.spec.spec.evaluation.shown_metrics or ("accuracy", "macro_f1")
+    shown = _shown(launch)
+    has_floor = isinstance(launch.spec.spec.task, TextClassification)
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = f"{values['majority_accuracy']:.3f}"
-        rows.append([domain, role, str(values["num_rows"]), *cells, floor])
-    note = (
-        "Before training → after it, with the 95 % bootstrap interval of the latter; the floor is "
-        "the accuracy of always answering the most frequent class."
-    )
-    header = ["domain", "role", "rows", *shown, "floor"]
+        floor = [f"{values['majority_accuracy']:.3f}"] if has_floor else []
+        rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
+    note = "Before training → after it, with the 95 % bootstrap interval of the latter."
+    if has_floor:
+        note += " The floor is the accuracy of always answering the most frequent class."
+    signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
+    if signatures:
+        note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
+    header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
     return _table(header, rows) + "\n\n" + note
 
 
@@ -145,10 +203,39 @@ def _data(launch: Launch, rows: Figures) -> str:
     return _table(["domain", "split", "rows", "sha256"], lines) + _code(launch)
 
 
-def _use() -> str:
+def _use(launch: Launch, loads: Loads) -> str:
+    kind = loads.kind
+    if loads.adapter_of is not None:
+        return _use_of_adapter(launch, loads.adapter_of, kind)
+    lines = [
+        f"from transformers import {kind}, AutoTokenizer",
+        "",
+        f'model = {kind}.from_pretrained("path/to/this/folder")',
+        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+    ]
+    task = launch.spec.spec.task
+    prompt = getattr(task, "prompt", None)
+    read = f"\n\nThe model reads `{prompt}`." if prompt else ""
+    return "\n".join(["```python", *lines, "```"]) + read
+
+
+def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
+    """How to load it with its labels, which an adapter's config does not hold."""
+    task = launch.spec.spec.task
+    loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
+    if isinstance(task, TextClassification):
+        loaded = (
+            f"labels = {list(task.labels or ())!r}\n"
+            f"base = {kind}.from_pretrained(\n"
+            f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+            ")\n"
+        )
     return (
-        "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
-        'model = AutoModelForSequenceClassification.from_pretrained("path/to/this/folder")\n'
+        f"An adapter: it needs its base, `{origin.name}`, sha256 `{origin.digest[:12]}`.\n\n"
+        "```python\nfrom peft import PeftModel\n"
+        f"from transformers import {kind}, AutoTokenizer\n\n"
+        f"{loaded}"
+        'model = PeftModel.from_pretrained(base, "path/to/this/folder")\n'
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")\n```'
     )
 
@@ -163,7 +250,7 @@ def _limits(launch: Launch, metrics: Figures) -> str:
     weak = [
         domain
         for domain, values in metrics.items()
-        if float(values["accuracy"]) <= float(values["majority_accuracy"])
+        if "accuracy" in values and values["accuracy"] <= values["majority_accuracy"]
     ]
     if weak:
         lines.append(f"- No better than the majority floor on: {', '.join(weak)}.")

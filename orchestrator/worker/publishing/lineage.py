@@ -15,6 +15,7 @@ PACKAGES = (
     "accelerate",
     "deepspeed",
     "numpy",
+    "peft",
     "pyarrow",
     "ray",
     "safetensors",

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.inspect.code import Code
 from orchestrator.records import Launch, Outcome
+from orchestrator.storage.adapters import LINEAGE_FILE, Origin
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry, ModelVersion
 from orchestrator.worker.publishing.lineage import lineage
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is published beside the weights."""
+
+    card: str  # the README.md, where the folder has none
+    code: Code | None = None  # the user's, where there is any
+    adapter_of: Origin | None = None  # the base that the weights belong to, if not whole
 
 
 def publish(
@@ -19,8 +30,7 @@ def publish(
     checkpoints: CheckpointStore,
     outcome: Outcome,
     folder: Path,
-    card: str,
-    code: Code | None = None,
+    beside: Beside,
 ) -> ModelVersion:
     """Adds README.md, metrics.json and lineage.json to the model's folder and publishes it.
 
@@ -31,8 +41,7 @@ def publish(
         checkpoints: The job's.
         outcome: With the figures to publish.
         folder: The model; a README.md in it stays.
-        card: Its README.md otherwise.
-        code: The user's, where there is any.
+        beside: What else goes with it.
     """
     name = launch.spec.spec.output.name
     assert name is not None, "the plan resolves output.name"
@@ -50,9 +59,12 @@ def publish(
             "selection": outcome.selection.model_dump(),
         },
     )
-    _write(folder / "lineage.json", lineage(launch, outcome.seconds, attempts, code))
+    written = lineage(launch, outcome.seconds, attempts, beside.code)
+    if beside.adapter_of is not None:
+        written["adapter_of"] = beside.adapter_of.document()
+    _write(folder / LINEAGE_FILE, written)
     if not (folder / "README.md").exists():
-        (folder / "README.md").write_text(card)
+        (folder / "README.md").write_text(beside.card)
     return ModelRegistry(open_store(launch.store)).publish(name, folder, run=launch.job)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -13,8 +16,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from orchestrator.errors import UserError
+from orchestrator.storage.adapters import LINEAGE_FILE
 from orchestrator.worker.data.collating import pad_rows
 from orchestrator.worker.models.loading import load_tokenizer, on_device
 
@@ -28,12 +33,20 @@ class Prediction:
     label: str
     probabilities: dict[str, float]
 
+    def fields(self) -> dict[str, Any]:
+        """What a row is written out with."""
+        return {
+            "predicted_label": self.label,
+            "probability": self.probabilities[self.label],
+            "probabilities": self.probabilities,
+        }
+
 
 class Predictor:
     """A classifier ready to answer; `load` reads safetensors and runs no code of the folder."""
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_length: int
+        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = on_device(model, self.device)
@@ -41,20 +54,22 @@ class Predictor:
         self._max_length = max_length
 
     @classmethod
-    def load(cls, folder: Path, max_length: int | None = None) -> Predictor:
+    def load(
+        cls, folder: Path, max_length: int | None = None, base: Path | None = None
+    ) -> Predictor:
         """Reads a model folder.
 
         Args:
             folder: A published version, pulled.
             max_length: Tokens a text is cut to; absent: the longest the model takes, at most 512.
+            base: Of an adapter, the whole model it belongs to.
 
         Raises UserError where it is no text classifier: scripts publish what they like.
         """
-        _check_classifier(folder)
+        if base is None:
+            _check_classifier(folder)
         tokenizer = load_tokenizer(folder)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
+        model = _whole(folder) if base is None else _adapted(folder, base)
         longest = min(
             tokenizer.model_max_length,
             getattr(model.config, "max_position_embeddings", DEFAULT_MAX_LENGTH),
@@ -65,7 +80,7 @@ class Predictor:
     @property
     def labels(self) -> tuple[str, ...]:
         """In the order of the model's outputs."""
-        names: dict[int, str] = self._model.config.id2label  # type: ignore[assignment]
+        names: dict[int, str] = self._model.config.id2label  # type: ignore[union-attr,assignment]
         return tuple(names[number] for number in sorted(names))
 
     def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
@@ -88,6 +103,46 @@ class Predictor:
     def _prediction(self, row: list[float]) -> Prediction:
         probabilities = dict(zip(self.labels, row, strict=True))
         return Prediction(max(probabilities, key=probabilities.__getitem__), probabilities)
+
+
+def _whole(folder: Path, **config: Any) -> PreTrainedModel:
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, **config
+    )
+    return model
+
+
+def _adapted(folder: Path, base: Path) -> torch.nn.Module:
+    """The adapter beside its base; its labels are told by the lineage alone."""
+    from peft import PeftModel
+
+    lineage = json.loads((folder / LINEAGE_FILE).read_bytes())
+    labels: list[str] = lineage["spec"]["resolved"]["spec"]["task"]["labels"]
+    names = dict(enumerate(labels))
+    ids = {label: number for number, label in names.items()}
+    with _unheard():
+        whole = _whole(
+            base,
+            num_labels=len(labels),
+            id2label=names,
+            label2id=ids,
+            ignore_mismatched_sizes=True,
+        )
+        model: torch.nn.Module = PeftModel.from_pretrained(whole, folder, torch_device="cpu")
+    return model
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Without the report that the base lacks a head, which the adapter brings."""
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of PEFT's, about transformers' names
+            yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _check_classifier(folder: Path) -> None:

@@ -5,18 +5,31 @@ A task is looked up by the spec's `task.type` and never imports a sibling.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from orchestrator.errors import UserError
-from orchestrator.specs import TaskSpec
-from orchestrator.specs.task import TextClassification
+from orchestrator.specs import CausalLm, FineTuneSpec, TextClassification
+from orchestrator.specs.task_checks import WRITES_TEXT
 from orchestrator.worker.tasks.base import Task
 
 
-def task_for(spec: TaskSpec) -> Task:
-    from orchestrator.worker.tasks.text_classification import TextClassificationTask
+def task_for(spec: FineTuneSpec, base: Path) -> Task:
+    """The task of a resolved spec on the base in a folder."""
+    task, training = spec.task, spec.training
+    if isinstance(task, TextClassification):
+        from orchestrator.worker.tasks.text_classification import TextClassificationTask
 
-    if not isinstance(spec, TextClassification):
-        raise UserError(
-            f"task.type: {spec.type} cannot be trained by this release",
-            hint="write text-classification",
-        )
-    return TextClassificationTask(spec)
+        return TextClassificationTask(task, training.max_length)
+    if isinstance(task, CausalLm):
+        from orchestrator.worker.tasks.causal_lm import CausalLmTask
+
+        return CausalLmTask(task, training.max_length)
+    if isinstance(task, WRITES_TEXT):
+        from orchestrator.worker.tasks.writing import writing_task
+
+        assert training.max_target_length is not None, "the plan resolves it"
+        return writing_task(task, base, training.max_length, training.max_target_length)
+    raise UserError(
+        f"task.type: {task.type} cannot be trained by this release",
+        hint="write text-classification",
+    )

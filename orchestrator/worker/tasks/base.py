@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -24,30 +24,29 @@ class Encoded(Protocol):
 
 
 class Task(Protocol):
-    """Built from its spec; models, tokenizers and tables are arguments."""
+    """Built from its spec and its base; models, tokenizers and tables are arguments."""
 
     version: str
     """Changes when the same spec and data would train other weights."""
 
-    main_metric: str
+    loader: str
+    """transformers' class that loads what is published."""
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel: ...
 
-    def encode(
-        self, table: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> Encoded: ...
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, torch.Tensor]: ...
 
     def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        """Summed loss over the rows that count (label other than -100), in fp32."""
+        """Summed loss over what counts (labels other than -100), in fp32."""
         ...
 
-    def predictions(self, outputs: Any) -> torch.Tensor:
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         """What evaluation keeps of a batch, one row an example."""
         ...
 
@@ -57,4 +56,25 @@ class Task(Protocol):
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
         """Metric -> [low, high] at 95 %; empty for 0 samples."""
+        ...
+
+
+class EncodedTexts(Encoded, Protocol):
+    """Rows of a task that writes texts."""
+
+    prompts: list[list[int]]  # token ids the model reads
+    references: list[str]  # what it should write
+
+
+@runtime_checkable
+class WritesTexts(Protocol):
+    """A task whose model is judged by the texts it writes."""
+
+    writes_after_prompt: bool
+    """A causal model's output begins with what it read; a decoder's does not."""
+
+    def text_metrics(
+        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
+    ) -> dict[str, Any]:
+        """Corpus metrics of texts, with `intervals` where samples are drawn."""
         ...

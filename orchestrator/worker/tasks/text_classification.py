@@ -16,14 +16,12 @@ from transformers import (
 )
 
 from orchestrator.specs import TextClassification
-from orchestrator.worker.data.batches import PADDING
+from orchestrator.worker.data.batches import IGNORED, PADDING
 from orchestrator.worker.data.collating import pad_rows
 from orchestrator.worker.evaluation.classification import (
     bootstrap_intervals,
     classification_metrics,
 )
-
-IGNORED = -100  # torch's ignore_index: the row does not count
 
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
@@ -47,11 +45,12 @@ class TextClassificationTask:
     """Fine-tunes a sequence-classification head on the base's pooled output."""
 
     version = "text-classification/1"
-    main_metric = "macro_f1"
+    loader = "AutoModelForSequenceClassification"
 
-    def __init__(self, spec: TextClassification) -> None:
+    def __init__(self, spec: TextClassification, max_length: int) -> None:
         assert spec.labels is not None, "the plan resolves the labels"
         self.names = spec.labels
+        self.max_length = max_length
         self.ids = {name: number for number, name in enumerate(spec.labels)}
 
     def build_model(
@@ -76,11 +75,9 @@ class TextClassificationTask:
         )
         return model
 
-    def encode(
-        self, table: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> EncodedTexts:
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> EncodedTexts:
         texts = table.column("text").to_pylist()
-        encoded = tokenizer(texts, truncation=True, max_length=max_length, padding=False)
+        encoded = tokenizer(texts, truncation=True, max_length=self.max_length, padding=False)
         label_ids = np.fromiter(
             (self.ids[label] for label in table.column("label").to_pylist()), dtype=np.int64
         )
@@ -99,7 +96,7 @@ class TextClassificationTask:
             outputs.logits.float(), labels, ignore_index=IGNORED, reduction="sum"
         )
 
-    def predictions(self, outputs: Any) -> torch.Tensor:
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = outputs.logits.float()
         return logits
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import gc
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
+from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import CustomTask
+from orchestrator.specs import AdapterMethod, CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
@@ -22,14 +24,16 @@ from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
-from orchestrator.worker.folders import NodeFolders, base_folder, node_folders
+from orchestrator.worker.evaluation.starts import start_figures
+from orchestrator.worker.folders import NodeFolders, find_start, node_folders
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.models.export import complete_folder
+from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
-from orchestrator.worker.publishing.card import model_card
-from orchestrator.worker.publishing.publish import publish
+from orchestrator.worker.models.start import Start
+from orchestrator.worker.publishing.card import Loads, model_card
+from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.tasks.base import Task
 from orchestrator.worker.training.arguments import total_steps, training_arguments
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
 from orchestrator.worker.training.clock import Clock
@@ -106,44 +110,51 @@ class Attempt:
         with self.clock.phase(Phase.LOAD):
             self.code = bring_code(self.launch, self.gang, self.folders.scratch)
             functions = Functions.of(self.spec, self.code)
-            task = customized(task_for(self.spec.task), functions, self.gang)
-            base = base_folder(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
-            tokenizer = load_tokenizer(base)
+            start = find_start(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
+            task = customized(task_for(self.spec, start.base), functions, self.gang)
+            tokenizer = load_tokenizer(start.folder)
             tables = transformed(
                 load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
             )
             splits = encode_splits(self.spec, tables, task, tokenizer)
-            model = load_model(task, base, tokenizer, self.spec.training.seed)
+            seed = self.spec.training.seed
+            loaded = load_model(task, start.base, tokenizer, seed)
+            model = apply_method(self.spec.method, loaded, start, seed)
+            del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored[2] if restored else Progress()
             self.resumed_from = restored[1].step if restored else None
-        evaluation = EvaluationPass(
-            task, tokenizer, self.gang, self.spec.evaluation.batch_size, self.device
-        )
+        batch_size = self.spec.evaluation.batch_size
+        assert batch_size is not None, "the plan resolves it"
+        evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
         if self.spec.evaluation.before and not progress.before:
             with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = self._evaluate(model, evaluation, splits)
+                figures = start_figures(
+                    *(self.launch, task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
                 progress = progress.model_copy(update={"before": figures})
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            run = self._prepare(task, tokenizer, splits, evaluation, progress)
+            run = self._prepare(start, tokenizer, splits, evaluation, progress)
             step = self._train(run, model, restored[0] if restored else None)
+            del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
         # 4. The weights to publish, as plain transformers will load them, on every split of test.
         with self.clock.phase(Phase.EVALUATE):
             folder = self.folders.scratch / "export"
-            self._export(run, folder, step)
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
-            published = task.build_model(folder, dtype="auto")
+            self._export(run, folder, step)
+            published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
 
     def _prepare(
         self,
-        task: Task,
+        start: Start,
         tokenizer: PreTrainedTokenizerBase,
         splits: Splits,
         evaluation: EvaluationPass,
@@ -163,8 +174,9 @@ class Attempt:
         domains = domains_to_evaluate(spec.selection, spec.data.train_on)
         return Run(
             launch=self.launch,
+            start=start,
             gang=self.gang,
-            task=task,
+            task=evaluation.task,
             tokenizer=tokenizer,
             train=splits.train,
             valid={domain: splits.valid[domain] for domain in domains},
@@ -176,9 +188,9 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _train(self, run: Run, model: PreTrainedModel, resume: Path | None) -> int:
+    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
-        apply_method(self.spec.method, model)
+        without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -208,19 +220,21 @@ class Attempt:
         if self.gang.local_rank == 0:
             if not (is_last and self.gang.is_first):
                 self.store.fetch_weights(attempt, step, folder)
+            if isinstance(self.spec.method, AdapterMethod) and self.spec.method.merge:
+                merge_in_place(run.task, folder, run.start)
             complete_folder(folder, run.tokenizer)
         self.gang.barrier()
         if handed_over and self.gang.is_first:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: PreTrainedModel, evaluation: EvaluationPass, splits: Splits
+        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
     ) -> dict[str, dict[str, Any]]:
         """domain -> reported figures on test."""
-        forward = on_device(model, self.device)
-        samples, seed = self.spec.evaluation.bootstrap_samples, self.spec.training.seed
+        on_device(model, self.device)
+        how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, forward, encoded, samples, seed)
+            domain: reported_figures(evaluation, model, encoded, how, seed)
             for domain, encoded in splits.test.items()
         }
 
@@ -269,9 +283,12 @@ class Attempt:
             if self.gang.is_first:
                 chosen, rows = outcome.selection, splits.num_rows
                 assert chosen is not None
-                card = model_card(self.launch, metrics, outcome.before, chosen, rows)
+                origin = run.start.origin if is_adapter(folder) else None
+                parts = (self.launch, metrics, outcome.before, chosen, rows)
+                card = model_card(*parts, Loads(run.task.loader, origin))
                 code = self.code.code if self.code is not None else None
-                version = publish(self.launch, self.store, outcome, folder, card, code)
+                beside = Beside(card, code, origin)
+                version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )

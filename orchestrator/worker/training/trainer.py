@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from peft import PeftModel
 from torch.utils.data import DataLoader
 from transformers import (
     PreTrainedModel,
@@ -36,10 +37,13 @@ from orchestrator.specs import FineTuneSpec
 from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
+from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks.base import Encoded, Task
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
+from orchestrator.worker.training.learning_rates import decayed_groups
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
@@ -52,6 +56,7 @@ class Run:
     """What one rank works with; runtime objects, never parts of a spec."""
 
     launch: Launch
+    start: Start
     gang: Gang
     task: Task
     tokenizer: PreTrainedTokenizerBase
@@ -83,9 +88,9 @@ class EpochLoader(DataLoader[Any]):
 class FineTuneTrainer(Trainer):
     """Trains one model for one Run. Call `train(resume_from_checkpoint=folder)` to resume."""
 
-    def __init__(self, run: Run, model: PreTrainedModel, args: TrainingArguments) -> None:
+    def __init__(self, run: Run, model: torch.nn.Module, args: TrainingArguments) -> None:
         self.run = run
-        self.net = model  # the model without its wrappers
+        self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
         super().__init__(
             model=model,
@@ -113,6 +118,22 @@ class FineTuneTrainer(Trainer):
     ) -> torch.Tensor:
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
         return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        decay = self.run.spec.training.layer_decay
+        if decay is None or self.optimizer is not None:
+            return super().create_optimizer(model)
+        assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
+        kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)
+        groups = decayed_groups(
+            self.net,
+            self.args.learning_rate,
+            decay,
+            self.args.weight_decay,
+            self.get_decay_parameter_names(self.net),
+        )
+        self.optimizer = kind(groups, **named)
+        return self.optimizer
 
     def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
         prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
@@ -167,8 +188,16 @@ class FineTuneTrainer(Trainer):
     def write_weights(self, folder: Path) -> None:
         """The current weights as safetensors, by rank 0; a collective under ZeRO-3."""
         stage = self.run.spec.engine.zero_stage if self.is_deepspeed_enabled else None
-        state_dict = gathered_state_dict(self.model_wrapped, stage)
+        beside_base = isinstance(self.net, PeftModel)
+        state_dict = gathered_state_dict(self.model_wrapped, stage, only_learning=beside_base)
         if self.run.gang.is_first:
+            self._write(state_dict, folder)
+
+    def _write(self, state_dict: dict[str, torch.Tensor] | None, folder: Path) -> None:
+        if isinstance(self.net, PeftModel):
+            write_adapter(self.net, state_dict, folder, self.run.start.origin)
+        else:
+            assert isinstance(self.net, PreTrainedModel)
             write_weights(self.net, state_dict, folder)
 
     def release(self) -> None:
@@ -184,10 +213,11 @@ class FineTuneTrainer(Trainer):
         run, step = self.run, self.state.global_step
         folder = run.checkpointer.stage(f"step-{step}")
         if not self.is_deepspeed_enabled and run.gang.is_first:
-            self.net.save_pretrained(folder)
+            self._write(None, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
-        (folder / "zero_to_fp32.py").unlink(missing_ok=True)  # a script has no place among shards
+        for script in folder.glob("zero_to_*.py"):  # scripts have no place among shards
+            script.unlink()
         if run.gang.is_first:
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
             run.checkpointer.submit_history(list(run.history))

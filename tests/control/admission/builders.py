@@ -11,10 +11,18 @@ from orchestrator.inspect.data import DataFacts, LengthFacts, SplitFacts
 from orchestrator.inspect.hardware import Gpu, HardwareFacts
 from orchestrator.inspect.model import ModelFacts, ParameterCounts
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.specs import API_VERSION, FineTune, FreezeMethod, FullMethod, Split
+from orchestrator.specs import (
+    API_VERSION,
+    FineTune,
+    FreezeMethod,
+    FullMethod,
+    Split,
+    TextClassification,
+)
 
 GB = 1_000_000_000
 
+CLASSIFY = TextClassification(type="text-classification")
 FULL = FullMethod(type="full")
 FREEZE_ONE = FreezeMethod(type="freeze", num_layers=1)
 FREEZE_ALL = FreezeMethod(type="freeze", all_layers=True)
@@ -47,7 +55,7 @@ def tiny_model(**changes: Any) -> ModelFacts:
 def case(method: FullMethod | FreezeMethod = FULL, **changes: Any) -> MemoryCase:
     """One CPU worker, plain fp32 DDP, 4 rows of 16 tokens."""
     plain = MemoryCase(
-        model=trained_model(tiny_model(), method, 2),
+        model=trained_model(tiny_model(), CLASSIFY, method, 2),
         strategy="ddp",
         zero_stage=0,
         precision="fp32",

@@ -36,6 +36,9 @@ def test_the_usual_job_has_nothing_against_it() -> None:
     [
         ({"precision": "fp16"}, "training.precision"),
         ({"precision": "bf16", "device": "old_gpu"}, "training.precision"),
+        ({"method": "qlora"}, "method.type"),
+        ({"method": "qlora", "device": "gpu", "zero_stage": 3}, "engine.zero_stage"),
+        ({"method": "qlora", "device": "gpu", "offload": "parameters"}, "engine.offload"),
     ],
 )
 def test_what_cannot_work(changes: dict[str, Any], path: str) -> None:
@@ -54,6 +57,9 @@ def test_what_cannot_work(changes: dict[str, Any], path: str) -> None:
         {"precision": "bf16", "device": "gpu"},
         {"strategy": "ddp", "zero_stage": 0, "gang": "one"},
         {"method": "freeze"},
+        {"method": "lora", "zero_stage": 3},
+        {"method": "qlora", "device": "gpu", "quantizer": "present"},
+        {"method": "qlora", "device": "gpu", "quantizer": "unknown"},
     ],
 )
 def test_what_works(changes: dict[str, Any]) -> None:
@@ -61,11 +67,24 @@ def test_what_works(changes: dict[str, Any]) -> None:
     assert list(doubts(replace(FINE, **changes))) == []
 
 
+@pytest.mark.parametrize(("packages", "reasons"), [(None, 0), (("bitsandbytes",), 0), ((), 1)])
+def test_a_package_that_is_missing_is_the_machines(
+    packages: tuple[str, ...] | None, reasons: int
+) -> None:
+    hardware = machine(gpus=(gpu(),), packages=packages)
+    body = spec(method={"type": "qlora"}, resources={"gpus_per_worker": 1}).spec
+    found = list(incompatibilities(features_of(body, hardware)))
+
+    assert len(found) == reasons
+    assert all(reason.of_machine and "bitsandbytes" in reason.message for reason in found)
+
+
 @pytest.mark.parametrize(
     ("changes", "path"),
     [
         ({"offload": "optimizer"}, "engine.offload"),
         ({"gang": "one"}, "engine.zero_stage"),
+        ({"method": "qlora", "device": "gpu", "published": "merged"}, "method.merge"),
     ],
 )
 def test_what_makes_no_sense(changes: dict[str, Any], path: str) -> None:

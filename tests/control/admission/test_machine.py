@@ -17,7 +17,16 @@ from orchestrator.control.admission.memory import MemoryCase
 from orchestrator.control.admission.records import DiskPlan, PlanReason
 from orchestrator.control.admission.trainable import trained_model
 from orchestrator.inspect.model import ParameterCounts
-from tests.control.admission.builders import FULL, GB, case, gpu, machine, spec, tiny_model
+from tests.control.admission.builders import (
+    CLASSIFY,
+    FULL,
+    GB,
+    case,
+    gpu,
+    machine,
+    spec,
+    tiny_model,
+)
 
 A100S = (gpu(0), gpu(1))
 
@@ -28,7 +37,7 @@ def big(**changes: Any) -> MemoryCase:
         embeddings=100_000_000, layers=(450_000_000,) * 2, other=0, largest=100_000_000
     )
     facts = tiny_model(parameters=counts, hidden_size=1000, intermediate_size=4000)
-    return case(model=trained_model(facts, FULL, 2), **changes)
+    return case(model=trained_model(facts, CLASSIFY, FULL, 2), **changes)
 
 
 def on(hardware: dict[str, Any], resources: dict[str, Any] | None = None) -> Machine:

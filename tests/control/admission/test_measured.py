@@ -18,6 +18,7 @@ from orchestrator.control.admission.trainable import trained_model
 from orchestrator.inspect.model import ModelFacts, inspect_model
 from orchestrator.inspect.model_by_config import facts_by_config
 from orchestrator.specs import FreezeMethod, FullMethod
+from tests.control.admission.builders import CLASSIFY
 from tests.project import ROOT
 
 GOAL = 0.15  # at the 90th percentile
@@ -53,7 +54,7 @@ class Peak:
             else FullMethod(type="full")
         )
         return MemoryCase(
-            model=trained_model(MODELS[self.model], method, 2),
+            model=trained_model(MODELS[self.model], CLASSIFY, method, 2),
             strategy="deepspeed" if stage else "ddp",
             zero_stage=int(stage[1]) if stage else 0,
             precision=self.precision,  # type: ignore[arg-type]

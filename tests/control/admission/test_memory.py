@@ -15,7 +15,14 @@ from orchestrator.control.admission.memory import (
     worker_memory,
 )
 from orchestrator.control.admission.trainable import trained_model
-from tests.control.admission.builders import FREEZE_ALL, FREEZE_ONE, FULL, case, tiny_model
+from tests.control.admission.builders import (
+    CLASSIFY,
+    FREEZE_ALL,
+    FREEZE_ONE,
+    FULL,
+    case,
+    tiny_model,
+)
 
 # One layer keeps 4 x (10 x 8 + 2 x 16) = 448 bytes a token, and with dropout on a CPU three
 # matrices of scores: 3 x 4 x 2 heads x 16 tokens = 384. Two layers, 64 tokens, slack 1.4:
@@ -78,13 +85,13 @@ def test_activations_on_a_cpu(changes: dict[str, Any], expected: int) -> None:
 
 
 def test_attention_without_dropout_keeps_no_scores() -> None:
-    without = trained_model(tiny_model(attention_dropout=0.0), FULL, 2)
+    without = trained_model(tiny_model(attention_dropout=0.0), CLASSIFY, FULL, 2)
 
     assert worker_memory(case(model=without)).activations_bytes == 80_282  # 2 x 448 x 64 x 1.4
 
 
 def test_a_gated_feed_forward_part_keeps_twice_as_much_of_its_size() -> None:
-    llama = trained_model(tiny_model(model_type="llama", attention_dropout=0.0), FULL, 2)
+    llama = trained_model(tiny_model(model_type="llama", attention_dropout=0.0), CLASSIFY, FULL, 2)
 
     # 2 x 4 x (10 x 8 + 4 x 16) x 64 x 1.4
     assert worker_memory(case(model=llama)).activations_bytes == 103_219
@@ -94,12 +101,12 @@ def test_shared_keys_and_values_are_smaller() -> None:
     shared = tiny_model(model_type="llama", attention_dropout=0.0, num_heads=4, num_kv_heads=1)
 
     # 2 x 4 x (8 x 8 + 2 x 8 / 4 + 4 x 16) x 64 x 1.4
-    found = worker_memory(case(model=trained_model(shared, FULL, 2)))
+    found = worker_memory(case(model=trained_model(shared, CLASSIFY, FULL, 2)))
     assert found.activations_bytes == 94_618
 
 
 def test_recomputing_saves_in_deep_models() -> None:
-    deep = trained_model(tiny_model(num_layers=12), FULL, 2)
+    deep = trained_model(tiny_model(num_layers=12), CLASSIFY, FULL, 2)
 
     # inputs of 12 layers and three whole ones: (12 x 32 + 3 x 832) x 64 x 1.4
     assert worker_memory(case(model=deep, checkpointing=True)).activations_bytes == 258_048

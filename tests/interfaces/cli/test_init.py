@@ -75,9 +75,9 @@ def test_columns_that_cannot_be_guessed_are_asked_for(orchestrator, work):
     done = orchestrator("init", "--domain", "camera=camera")
     assert done.exit_code == 2
     assert "no column that looks like the text; it has: a, b" in done.stderr
-    assert "--text-column" in done.stderr
+    assert "--column text=NAME" in done.stderr
     assert not (work / "spec.yaml").exists()
-    words = ("--domain", "camera=camera", "--text-column", "a", "--label-column", "b")
+    words = ("--domain", "camera=camera", "--column", "text=a", "--column", "label=b")
     assert "columns: text from `a`, label from `b`" in orchestrator("init", *words).stdout
 
 
@@ -102,7 +102,7 @@ def test_a_file_is_not_overwritten(orchestrator, work):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--task", "cooking"], "unknown task 'cooking'"),
+        (["--task", "cooking"], "'cooking' is not one of"),
         (["--data", "absent"], "absent does not exist"),
         (["--data", "data/reviews/movie"], "none of the domains has a train split: movie"),
         (

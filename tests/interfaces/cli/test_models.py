@@ -2,6 +2,9 @@ import json
 
 import pytest
 
+from orchestrator.inspect.model import inspect_model
+from tests.inspect.model_folders import write_model
+
 AFTER = {
     "camera": {"macro_f1": 0.825, "num_rows": 167, "intervals": {"macro_f1": [0.76, 0.88]}},
     "movie": {"macro_f1": 0.7, "num_rows": 700},
@@ -90,6 +93,25 @@ def test_pull_copies_a_version_to_a_new_folder(orchestrator, publish, work):
     again = orchestrator("models", "pull", "sentiment", "copy")
     assert again.exit_code == 2
     assert "exists already" in again.stderr
+
+
+def test_pull_tells_where_the_base_of_an_adapter_lies(orchestrator, publish, work):
+    base = write_model(work / "encoder")
+    publish("reviews", adapter_of=(base, inspect_model(base).digest))
+    done = orchestrator("models", "pull", "reviews", "copy")
+    assert done.stdout.splitlines()[1] == f"It is an adapter; its base lies in {base}"
+    shown = json.loads(orchestrator("models", "pull", "reviews", "again", "--json").stdout)
+    assert shown["base"] == str(base)
+    shown = " ".join(orchestrator("models", "show", "reviews").stdout.split())
+    assert "Adapter of /" in shown
+
+
+def test_an_adapter_is_pulled_though_its_base_is_gone(orchestrator, publish, work):
+    publish("reviews", adapter_of=(work / "nowhere", "0" * 64))
+    done = orchestrator("models", "pull", "reviews", "copy")
+    assert done.exit_code == 0
+    assert (work / "copy/adapter_model.safetensors").is_file()
+    assert "which cannot be had" in done.stderr
 
 
 def test_verify_tells_a_damaged_file(orchestrator, publish, work):

@@ -5,11 +5,21 @@ from types import ModuleType
 
 import pytest
 
+from orchestrator.inspect.model import inspect_model
+from tests.inspect.model_folders import write_model
+
 
 @dataclass(frozen=True)
 class Prediction:
     label: str
     probabilities: dict
+
+    def fields(self):
+        return {
+            "predicted_label": self.label,
+            "probability": self.probabilities[self.label],
+            "probabilities": self.probabilities,
+        }
 
 
 class Predictor:
@@ -19,8 +29,8 @@ class Predictor:
     asked = None
 
     @classmethod
-    def load(cls, folder, max_length=None):
-        cls.loaded = (folder, max_length)
+    def load(cls, folder, max_length=None, base=None):
+        cls.loaded = (folder, max_length) if base is None else (folder, max_length, base)
         cls.asked = []
         return cls()
 
@@ -184,3 +194,25 @@ def test_a_model_that_is_not_there(orchestrator):
     done = orchestrator("predict", "sentimnt", "--text", "good")
     assert done.exit_code == 2
     assert "did you mean sentiment?" in done.stderr
+
+
+def test_an_adapter_is_loaded_beside_its_base(orchestrator, publish, work):
+    base = write_model(work / "encoder")
+    publish("reviews", adapter_of=(base, inspect_model(base).digest))
+    done = orchestrator("predict", "reviews", "--text", "good")
+    assert done.exit_code == 0, done.stderr
+    folder, max_length, beside = Predictor.loaded
+    assert (folder / "adapter_config.json").is_file()
+    assert (max_length, beside) == (64, base)
+
+
+def test_an_adapter_whose_base_is_gone_or_another_is_refused(orchestrator, publish, work):
+    publish("gone", adapter_of=(work / "nowhere", "0" * 64))
+    done = orchestrator("predict", "gone", "--text", "good")
+    assert done.exit_code == 2
+    assert "gone@1 is an adapter of" in done.stderr
+    assert "which cannot be had" in done.stderr
+    publish("other", adapter_of=(write_model(work / "encoder"), "0" * 64))
+    done = orchestrator("predict", "other", "--text", "good")
+    assert done.exit_code != 0
+    assert "is not the base this adapter was trained on" in done.stderr

@@ -55,7 +55,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerBa
 
 
 def task() -> TextClassificationTask:
-    found = task_for(launch(Path("/base"), Path("/scratch")).spec.spec.task)
+    found = task_for(launch(Path("/base"), Path("/scratch")).spec.spec, Path("/base"))
     assert isinstance(found, TextClassificationTask)
     return found
 
@@ -174,7 +174,7 @@ def test_wrong_losses(line: str, made: Made, gang: Gang) -> None:
 
 
 def encoded(tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
-    found = task().encode(pa.table(rows(3)), tokenizer, 16)
+    found = task().encode(pa.table(rows(3)), tokenizer)
     return [found[number] for number in range(3)]
 
 

@@ -18,7 +18,7 @@ from orchestrator.storage.registry import ModelRegistry
 from orchestrator.worker.gang import Gang
 from tests.worker.custom.builders import checkpoints_of, script_launch, with_code
 from tests.worker.custom.resume_gang import STOP_AT, compare
-from tests.worker.tiny import launch, write_base
+from tests.worker.tiny import launch, rows, write_base
 from tests.worker.training.resume_gang import digest
 from tests.worker.training.test_resume import (
     ENVIRONMENT,
@@ -112,9 +112,9 @@ def functions_job(base: Path, folder: Path, workers: int, engine: dict[str, Any]
     """40 rows, of which 33 stay, in batches of 8: five steps an epoch, three epochs."""
     folder.mkdir(exist_ok=True)
     data = {
-        "train": [{"path": write_rows(folder / "train.jsonl", 40)}],
-        "valid": [{"path": write_rows(folder / "valid.jsonl", 12)}],
-        "test": [{"path": write_rows(folder / "test.jsonl", 12)}],
+        "train": [{"path": write_rows(folder / "train.jsonl", rows(40))}],
+        "valid": [{"path": write_rows(folder / "valid.jsonl", rows(12))}],
+        "test": [{"path": write_rows(folder / "test.jsonl", rows(12))}],
     }
     job = launch(
         base,

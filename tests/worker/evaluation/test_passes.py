@@ -37,8 +37,8 @@ def count_tokens(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Simpl
 @pytest.mark.parametrize("world_size", [1, 2, 3])
 def test_predictions_come_in_the_order_of_the_rows(world_size: int, tmp_path: Path) -> None:
     base = write_base(tmp_path)
-    task, tokenizer = task_for(launch(base, tmp_path).spec.spec.task), load_tokenizer(base)
-    encoded = task.encode(pa.table(rows(11)), tokenizer, 16)
+    task, tokenizer = task_for(launch(base, tmp_path).spec.spec, base), load_tokenizer(base)
+    encoded = task.encode(pa.table(rows(11)), tokenizer)
     left: list[Any] = []
     calls = []
     for rank in range(world_size):

@@ -8,7 +8,8 @@ from typing import Any
 import yaml
 
 from orchestrator.records import SelectionOutcome
-from orchestrator.worker.publishing.card import model_card
+from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.card import Loads, model_card
 from tests.worker.tiny import launch
 
 
@@ -66,3 +67,21 @@ def test_functions_of_the_users_own_are_named() -> None:
     assert f"own code (sha256 `{'c' * 64}`" in text
     assert "`evaluation.custom_metrics.cost: mine:cost`" in text
     assert "own code" not in card()
+
+
+def test_an_adapter_is_shown_with_its_base_and_its_labels() -> None:
+    method = {"type": "lora", "rank": 8, "alpha": 16.0, "target_modules": ["q"], "use_dora": True}
+    text = model_card(
+        launch(Path("/base"), Path("/scratch"), method=method),
+        {"toy": figures(0.9, 0.6)},
+        {},
+        SelectionOutcome(last=True, step=12),
+        {"toy": {"test": 40}},
+        Loads(adapter_of=Origin("hf://org/encoder", "abc", "d" * 64)),
+    )
+    front = yaml.safe_load(text.split("---")[1])
+    assert (front["library_name"], front["base_model"]) == ("peft", "hf://org/encoder")
+    assert "LoRA (rank 8, alpha 16, DoRA) of `/base` on toy" in text
+    assert 'from_pretrained(\n    "org/encoder", num_labels=len(labels)' in text
+    assert "labels = ['negative', 'positive']" in text
+    assert "PeftModel.from_pretrained(base" in text

@@ -23,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     base = write_base(tmp_path_factory.mktemp("base"))
     published = tmp_path_factory.mktemp("published")
     tokenizer = load_tokenizer(base)
-    task = task_for(launch(base, published).spec.spec.task)
+    task = task_for(launch(base, published).spec.spec, base)
     write_weights(load_model(task, base, tokenizer, seed=5), None, published)
     complete_folder(published, tokenizer)
     return published

@@ -12,16 +12,19 @@ import torch
 from accelerate.state import AcceleratorState
 from transformers.integrations import unset_hf_deepspeed_config
 
+from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.loading import load_model, load_tokenizer
+from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
+from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.trainer import FineTuneTrainer, Run
-from tests.worker.tiny import launch, rows
+from tests.worker.tiny import launch, shard_everything
 
 
 class NoCheckpoints:
@@ -45,11 +48,15 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
         scratch,
         training={**case["training"], "warmup_ratio": 0.0, "max_length": 16},
         engine=case["engine"],
+        task=case["task"],
+        method=case["method"],
+        evaluation={},
         resources={"workers": gang.world_size},
     )
+    start = Start(base, Origin(str(base), None, ""))
     spec = order.spec.spec
-    task, tokenizer = task_for(spec.task), load_tokenizer(base)
-    encoded = task.encode(pa.table(rows(case["num_rows"])), tokenizer, 16)
+    task, tokenizer = task_for(spec, base), load_tokenizer(base)
+    encoded = task.encode(pa.table(case["rows"]), tokenizer)
     batches = BatchPlan(
         digest="toy",
         seed=spec.training.seed,
@@ -60,6 +67,7 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     )
     run = Run(
         launch=order,
+        start=start,
         gang=gang,
         task=task,
         tokenizer=tokenizer,
@@ -72,7 +80,8 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
         progress=Progress(),
         num_steps=case["training"]["max_steps"],
     )
-    model = load_model(task, base, tokenizer, spec.training.seed)
+    seed = spec.training.seed
+    model = apply_method(spec.method, load_model(task, base, tokenizer, seed), start, seed)
     trainer = LossOnly(run, model, training_arguments(spec, run.num_steps, scratch))
     trainer.train()
     unset_hf_deepspeed_config()  # a gang trains once; the next case must not see this one's
@@ -81,9 +90,11 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
 
 
 def main() -> None:
-    base, scratch, cases = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
+    scratch = Path(sys.argv[1])
+    cases = json.loads((scratch / "cases.json").read_text())
     gang = Gang.join()
-    found = {name: train(case, base, scratch, gang) for name, case in cases.items()}
+    shard_everything()
+    found = {name: train(case, Path(case["base"]), scratch, gang) for name, case in cases.items()}
     if gang.is_first:
         (scratch / "found.json").write_text(json.dumps(found))
 

@@ -19,6 +19,7 @@ from orchestrator.worker.folders import node_folders
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training.rank import Attempt, Clock
 from orchestrator.worker.training.reporting import Reporter
+from tests.worker.tiny import shard_everything
 
 
 class StopAfter(Reporter):
@@ -55,7 +56,7 @@ def attempt(
 
 
 def digest(launch: Launch) -> str:
-    weights = Path(launch.store) / "toy" / "1" / "model.safetensors"
+    (weights,) = (Path(launch.store) / "toy" / "1").glob("*.safetensors")
     return hashlib.sha256(weights.read_bytes()).hexdigest()
 
 
@@ -80,6 +81,7 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
 def main() -> None:
     folder = Path(sys.argv[1])
     gang = Gang.join()
+    shard_everything()
     found = {}
     for name, pair in json.loads((folder / "launches.json").read_text()).items():
         undisturbed, stopped = (Launch.model_validate(document) for document in pair)

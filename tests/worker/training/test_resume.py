@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,28 @@ from orchestrator.records import Launch
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.training import ops
-from tests.worker.tiny import launch, rows, write_base
+from tests.worker.tiny import (
+    launch,
+    pairs,
+    rows,
+    texts,
+    write_base,
+    write_causal_base,
+    write_seq2seq_base,
+)
 
-pytestmark = pytest.mark.timeout(1200)  # twenty trainings, on whatever the machine leaves
+pytestmark = pytest.mark.timeout(1200)  # thirty trainings, on whatever the machine leaves
 
 NUM_STEPS = 15
 ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
+LORA: dict[str, Any] = {
+    "type": "lora",
+    "rank": 4,
+    "alpha": 8.0,
+    "dropout": 0.1,
+    "target_modules": ["attention.self.query", "output.dense"],
+}
+LAST: dict[str, Any] = {"last": True, "metric": "toy/macro_f1", "mode": "max"}
 CASES: dict[str, dict[str, Any]] = {
     "zero 2, accumulation": {"engine": {"zero_stage": 2, "micro_batch_size": 2}},
     "zero 3": {"engine": {"zero_stage": 3, "micro_batch_size": 4}},
@@ -34,32 +51,73 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
         "method": {"type": "freeze", "num_layers": 1},
     },
+    "causal, zero 2": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {"type": "causal-lm"},
+    },
+    "encoder-decoder, zero 3": {
+        "engine": {"zero_stage": 3, "micro_batch_size": 4},
+        "task": {"type": "translation"},
+        "lengths": {"max_target_length": 16},
+        "generation": {"max_samples": 7, "batch_size": 2, "max_new_tokens": 8, "num_beams": 2},
+    },
+    "zero 2, lora, accumulation": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "method": LORA,
+        "learning_rate": 2e-2,
+    },
+    "zero 3, dora": {
+        "engine": {"zero_stage": 3, "micro_batch_size": 4},
+        "method": {**LORA, "use_dora": True},
+        "selection": LAST,
+    },
+    "ddp, lora, merged": {
+        "engine": {"strategy": "ddp", "micro_batch_size": 4},
+        "method": {**LORA, "merge": True},
+        "learning_rate": 2e-2,
+    },
+    "zero 1, lora, bf16": {
+        "engine": {"zero_stage": 1, "micro_batch_size": 4},
+        "method": LORA,
+        "precision": "bf16",
+        "selection": LAST,
+    },
+}
+BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[str]]]]] = {
+    "text-classification": (partial(write_base, dropout=0.1), rows),
+    "causal-lm": (write_causal_base, texts),
+    "translation": (write_seq2seq_base, pairs),
 }
 KILLED = "zero 2, accumulation"
 
 
-def write_rows(path: Path, num_rows: int) -> str:
-    table = rows(num_rows)
+def write_rows(path: Path, table: dict[str, list[str]]) -> str:
     lines = [
-        json.dumps({"text": text, "label": label})
-        for text, label in zip(table["text"], table["label"], strict=True)
+        json.dumps(dict(zip(table, values, strict=True)))
+        for values in zip(*table.values(), strict=True)
     ]
     path.write_text("\n".join(lines) + "\n")
     return str(path)
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_base(tmp_path_factory.mktemp("base"), dropout=0.1)
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return {task: write(tmp_path_factory.mktemp("base")) for task, (write, _) in BASES.items()}
 
 
-def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
+CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
+
+
+def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> Launch:
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
+    task = case.get("task", CLASSIFY)
+    base, some = bases[task["type"]], BASES[task["type"]][1]
+    generation = {"generation": case["generation"]} if "generation" in case else {}
     data = {
-        "train": [{"path": write_rows(folder / "train.jsonl", 40)}],
-        "valid": [{"path": write_rows(folder / "valid.jsonl", 12)}],
-        "test": [{"path": write_rows(folder / "test.jsonl", 12)}],
+        "train": [{"path": write_rows(folder / "train.jsonl", some(40))}],
+        "valid": [{"path": write_rows(folder / "valid.jsonl", some(12))}],
+        "test": [{"path": write_rows(folder / "test.jsonl", some(12))}],
     }
     return launch(
         base,
@@ -68,18 +126,20 @@ def make_launch(base: Path, folder: Path, case: dict[str, Any]) -> Launch:
         training={
             "epochs": 3,
             "global_batch_size": 8,
-            "learning_rate": 1e-3,
+            "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
             "warmup_ratio": 0.1,
             "seed": 5,
             "precision": case.get("precision", "fp32"),
+            **case.get("lengths", {}),
         },
+        task=task,
         engine=case["engine"],
         method=case.get("method", {"type": "full"}),
-        selection={"metric": "toy/loss", "mode": "min"},
+        selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
-        evaluation={"metrics": ["accuracy"], "bootstrap_samples": 10},
+        evaluation={"bootstrap_samples": 10, **generation},
     )
 
 
@@ -135,12 +195,14 @@ def torchrun(module: str, *arguments: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def found(base: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+def found(
+    bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, dict[str, Any]]:
     """One gang trains all cases: its start costs more than the training."""
     folder = tmp_path_factory.mktemp("resume")
     pairs = {
         name: [
-            make_launch(base, folder / f"{number}-{part}", case).model_dump(mode="json")
+            make_launch(bases, folder / f"{number}-{part}", case).model_dump(mode="json")
             for part in ("undisturbed", "stopped")
         ]
         for number, (name, case) in enumerate(CASES.items())
@@ -167,9 +229,9 @@ def test_stopped_and_resumed_ends_with_the_same_weights(
 
 
 def test_killed_and_resumed_ends_with_the_same_weights(
-    base: Path, tmp_path: Path, found: dict[str, dict[str, Any]]
+    bases: dict[str, Path], tmp_path: Path, found: dict[str, dict[str, Any]]
 ) -> None:
-    killed = make_launch(base, tmp_path / "killed", CASES[KILLED])
+    killed = make_launch(bases, tmp_path / "killed", CASES[KILLED])
     store_of(killed).claim_attempt({})
     kill_when_committed(start(killed), killed)
     newest = store_of(killed).resume_point()

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs import FreezeMethod
+from orchestrator.worker.models.layers import embedding_parameters, encoder_layers
 
 
 def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
@@ -36,21 +37,6 @@ def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
         )
     frozen = chain.from_iterable(layer.parameters() for layer in layers[: method.num_layers])
     _freeze(chain(embedding_parameters(base), frozen))
-
-
-def encoder_layers(base: torch.nn.Module) -> list[torch.nn.Module]:
-    """The stack of equal blocks: the longest ModuleList of the base."""
-    stacks = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
-    assert stacks, f"{type(base).__name__} has no stack of layers"
-    return max((list(stack) for stack in stacks), key=len)
-
-
-def embedding_parameters(base: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Everything below the first layer: token, position and type embeddings and their norm."""
-    for name, module in base.named_children():
-        if "embed" in name:
-            return list(module.parameters())
-    raise AssertionError(f"{type(base).__name__} has no embeddings below its layers")
 
 
 def _freeze(parameters: Iterable[torch.nn.Parameter]) -> None:

@@ -1,0 +1,91 @@
+"""Which metrics a task has, which of them are smaller the better, and which decide by default.
+
+Names only, so that `validate` knows them without the libraries that compute them. Called by the
+checks, the plan and everything that shows figures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from pydantic import StringConstraints
+
+MetricName = Literal[
+    "accuracy",
+    "macro_f1",
+    "micro_f1",
+    "weighted_f1",
+    "macro_precision",
+    "macro_recall",
+    "weighted_precision",
+    "weighted_recall",
+    "loss",
+    "perplexity",
+    "token_accuracy",
+    "bleu",
+    "chrf",
+    "rouge1",
+    "rouge2",
+    "rouge_l",
+    "rouge_lsum",
+    "length_ratio",
+]
+METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity"})
+
+# `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
+MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMetrics:
+    """The metrics of one task."""
+
+    forced: tuple[str, ...]
+    """Read off one forward pass, so on valid as well: the ones that may decide."""
+    generated: tuple[str, ...]
+    """Of texts the model writes itself: only at the end, on test."""
+    shown: tuple[str, ...]
+    """Of the final table where the spec names none."""
+    selection: str
+    """Decides which weights are published where the spec names none."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (*self.forced, *self.generated)
+
+
+_CLASSES = (
+    *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "macro_recall"),
+    *("weighted_precision", "weighted_recall", "loss"),
+)
+_TOKENS = ("loss", "perplexity", "token_accuracy")
+
+TASK_METRICS: dict[str, TaskMetrics] = {
+    "text-classification": TaskMetrics(
+        forced=_CLASSES,
+        generated=(),
+        shown=("accuracy", "macro_f1", "weighted_f1"),
+        selection="mean/macro_f1",
+    ),
+    "causal-lm": TaskMetrics(
+        forced=_TOKENS,
+        generated=(),
+        shown=("perplexity", "token_accuracy"),
+        selection="mean/loss",
+    ),
+    "translation": TaskMetrics(
+        forced=_TOKENS,
+        generated=("bleu", "chrf", "length_ratio"),
+        shown=("chrf", "bleu", "perplexity"),
+        selection="mean/loss",
+    ),
+    "summarization": TaskMetrics(
+        forced=_TOKENS,
+        generated=("rouge1", "rouge2", "rouge_l", "rouge_lsum", "length_ratio"),
+        shown=("rouge_l", "rouge1", "rouge2", "perplexity"),
+        selection="mean/loss",
+    ),
+}
+"""By the task's type; a custom task's script reports what it likes."""

@@ -1,0 +1,202 @@
+"""Translation and summarization: an encoder-decoder reads and writes, or a prompted causal model.
+
+Both know the roles of their columns, what the model reads of a row, and the metrics of texts; the
+kind of the base decides the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+from orchestrator.specs import Summarization, Translation
+from orchestrator.specs.task import SOURCE_PLACE, TEXT_PLACE
+from orchestrator.worker.data import prompts
+from orchestrator.worker.data.batches import IGNORED
+from orchestrator.worker.data.tokens import TokenRows, attention_mask, pad_id, padded
+from orchestrator.worker.evaluation.texts import summarization_metrics, translation_metrics
+from orchestrator.worker.evaluation.tokens import (
+    token_intervals,
+    token_loss_sum,
+    token_metrics,
+    token_sums,
+)
+from orchestrator.worker.models.language import causal_model, seq2seq_model
+
+TextMetrics = Callable[[Sequence[str], Sequence[str], int, int], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What translation and summarization differ in."""
+
+    name: str
+    reads: str  # role of the column that is read
+    writes: str  # and of the one that is to be written
+    place: str  # of the text in a prompt
+    causal_prompt: str  # where the spec has none
+    figures: TextMetrics
+    prompt: str | None
+    languages: Mapping[str, str]  # of a multilingual tokenizer: its attribute -> code
+
+    def around(self, default: str) -> tuple[str, str]:
+        """What stands before and after a text in what the model reads."""
+        before, after = (self.prompt or default).split(self.place)
+        return before, after
+
+
+def writing_of(spec: Translation | Summarization) -> Writing:
+    if isinstance(spec, Translation):
+        languages = {"src_lang": spec.source_language, "tgt_lang": spec.target_language}
+        return Writing(
+            *("translation", "source", "target", SOURCE_PLACE, f"{SOURCE_PLACE}\n=>\n"),
+            figures=translation_metrics,
+            prompt=spec.prompt,
+            languages={name: code for name, code in languages.items() if code is not None},
+        )
+    return Writing(
+        *("summarization", "text", "summary", TEXT_PLACE, f"{TEXT_PLACE}\nTL;DR: "),
+        figures=summarization_metrics,
+        prompt=spec.prompt,
+        languages={},
+    )
+
+
+def writing_task(
+    spec: Translation | Summarization, base: Path, max_length: int, max_target_length: int
+) -> EncoderDecoderTask | PromptedTask:
+    """By the kind of the base in a folder."""
+    config = AutoConfig.from_pretrained(base, local_files_only=True, trust_remote_code=False)
+    writing = writing_of(spec)
+    if not config.is_encoder_decoder:
+        return PromptedTask(writing, max_length, max_target_length)
+    start = config.decoder_start_token_id
+    if start is None:
+        start = config.bos_token_id if config.bos_token_id is not None else config.pad_token_id
+    return EncoderDecoderTask(writing, max_length, max_target_length, int(start))
+
+
+class _WritingTask:
+    """What both kinds of model share: losses and figures."""
+
+    def __init__(self, writing: Writing, max_length: int, max_target_length: int) -> None:
+        self.writing = writing
+        self.max_length = max_length
+        self.max_target_length = max_target_length
+
+    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        return token_metrics(predictions)
+
+    def intervals(
+        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
+    ) -> dict[str, list[float]]:
+        return token_intervals(predictions, num_samples, seed)
+
+    def text_metrics(
+        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
+    ) -> dict[str, Any]:
+        return self.writing.figures(written, references, num_samples, seed)
+
+
+class EncoderDecoderTask(_WritingTask):
+    """The encoder reads, the decoder writes."""
+
+    writes_after_prompt = False
+    loader = "AutoModelForSeq2SeqLM"
+
+    def __init__(
+        self, writing: Writing, max_length: int, max_target_length: int, start_id: int
+    ) -> None:
+        """
+        Args:
+            writing: The task.
+            max_length: Tokens that are read, at most.
+            max_target_length: Tokens that are written, at most.
+            start_id: The token a decoder begins with.
+        """
+        super().__init__(writing, max_length, max_target_length)
+        self.version = f"{writing.name}/encoder-decoder/1"
+        self.start_id = start_id
+
+    def build_model(
+        self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
+    ) -> PreTrainedModel:
+        return seq2seq_model(folder, dtype)
+
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+        for attribute, code in self.writing.languages.items():
+            setattr(tokenizer, attribute, code)
+        before, after = self.writing.around(self.writing.place)
+        read = [f"{before}{text}{after}" for text in table.column(self.writing.reads).to_pylist()]
+        references: list[str] = table.column(self.writing.writes).to_pylist()
+        inputs = tokenizer(read, truncation=True, max_length=self.max_length)["input_ids"]
+        labels = tokenizer(
+            text_target=references, truncation=True, max_length=self.max_target_length
+        )
+        return TokenRows(inputs, _learnable(labels["input_ids"]), inputs, references)
+
+    def collate(
+        self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, torch.Tensor]:
+        """Beside the causal keys `decoder_input_ids`: the labels one place to the right."""
+        inputs, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
+        pad = pad_id(tokenizer)
+        fed = [[self.start_id, *(pad if i == IGNORED else i for i in row[:-1])] for row in labels]
+        return {
+            "input_ids": padded(inputs, pad),
+            "attention_mask": attention_mask(inputs),
+            "decoder_input_ids": padded(fed, pad),
+            "labels": padded(labels, IGNORED),
+        }
+
+    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_loss_sum(outputs.logits, labels)
+
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_sums(outputs.logits, labels)
+
+
+class PromptedTask(_WritingTask):
+    """A causal model reads the prompt and writes on."""
+
+    writes_after_prompt = True
+    loader = "AutoModelForCausalLM"
+
+    def __init__(self, writing: Writing, max_length: int, max_target_length: int) -> None:
+        super().__init__(writing, max_length, max_target_length)
+        self.version = f"{writing.name}/prompted/1"
+
+    def build_model(
+        self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
+    ) -> PreTrainedModel:
+        return causal_model(folder, dtype)
+
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+        before, after = self.writing.around(self.writing.causal_prompt)
+        read = [f"{before}{text}" for text in table.column(self.writing.reads).to_pylist()]
+        references: list[str] = table.column(self.writing.writes).to_pylist()
+        prompt_ids = prompts.prompt_ids(read, tokenizer, self.max_length, after)
+        texts = prompts.continuation_ids(references, tokenizer, self.max_target_length)
+        return TokenRows(*prompts.continued(prompt_ids, texts), prompt_ids, references)
+
+    def collate(
+        self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, torch.Tensor]:
+        return prompts.causal_batch(rows, tokenizer)
+
+    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_loss_sum(*prompts.shifted(outputs, labels))
+
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_sums(*prompts.shifted(outputs, labels))
+
+
+def _learnable(labels: list[list[int]]) -> list[list[int]]:
+    return [row or [IGNORED] for row in labels]
