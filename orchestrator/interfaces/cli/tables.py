@@ -44,15 +44,20 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Table:
-    """One row for each domain and metric, beside its floor: always saying the commonest class.
+    """One row for each domain and metric; of classes with its floor, always saying the commonest.
 
     The gain is coloured by whether it is one, which for a loss means less.
     """
-    headings = ["domain", "metric", ">after", ">95 % interval", ">floor", ">rows"]
+    floors = {f"majority_{metric}" for metric in metrics}
+    has_floor = any(not floors.isdisjoint(values) for values in after.values())
+    headings = ["domain", "metric", ">after", ">95 % interval", ">rows"]
+    if has_floor:
+        headings[4:4] = [">floor"]
     if before:
         headings[2:2] = [">before"]
         headings[4:4] = [">gain"]
     table = plain_table(*headings)
+    table.columns[1].no_wrap = True
     for domain, values in after.items():
         first = True
         for metric in metrics:
@@ -63,7 +68,9 @@ def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Ta
             row: list[str | Text] = [*cells]
             if before:
                 row.append(_gain(before.get(domain, {}).get(metric), values.get(metric), metric))
-            row += [interval(values, metric), figures.score(values.get(f"majority_{metric}"))]
+            row.append(interval(values, metric))
+            if has_floor:
+                row.append(figures.score(values.get(f"majority_{metric}")))
             row.append(f"{values['num_rows']:,}" if first and "num_rows" in values else "")
             table.add_row(*row)
             first = False

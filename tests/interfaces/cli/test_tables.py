@@ -1,0 +1,31 @@
+"""Tables of figures, as a terminal of 80 columns shows them."""
+
+import io
+
+from rich.console import Console
+
+from orchestrator.interfaces.cli.tables import metrics_table
+
+
+def printed(after, before, metrics):
+    out = io.StringIO()
+    Console(file=out, width=80).print(metrics_table(after, before, metrics))
+    return out.getvalue().splitlines()
+
+
+def test_classes_have_a_floor():
+    after = {"camera": {"accuracy": 0.9, "majority_accuracy": 0.8, "num_rows": 40}}
+    header, _, row = printed(after, {}, ["accuracy"])[:3]
+    assert header.split()[-2:] == ["floor", "rows"]
+    assert row.split() == ["camera", "accuracy", "0.900", "–", "0.800", "40"]
+
+
+def test_tokens_have_none_and_their_metrics_stay_on_a_line():
+    values = {"perplexity": 29.66, "token_accuracy": 0.382, "num_rows": 24}
+    values["intervals"] = {"perplexity": [23.353, 37.181], "token_accuracy": [0.351, 0.418]}
+    before = {"pydoc": {"perplexity": 40.084, "token_accuracy": 0.355}}
+    header, _, *rows = printed({"pydoc": values}, before, ["perplexity", "token_accuracy"])
+    assert "floor" not in header
+    assert len(rows) == 2
+    assert rows[0].split()[:5] == ["pydoc", "perplexity", "40.084", "29.660", "-10.424"]
+    assert "token_accuracy" in rows[1]
