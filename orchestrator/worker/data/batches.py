@@ -1,19 +1,18 @@
 """Which rows are in which batch.
 
-Global batch k of an epoch is a pure function of (data digest, seed, epoch, k); a rank takes a slice
-of it. Exact resume, other numbers of workers and "no row twice in an epoch" follow from that.
-Used by the training loop (`GlobalBatchSampler`) and, through `steps_per_epoch`, by everything that
-counts steps.
+Global batch k of an epoch is a pure function of (order, epoch, k); a rank takes a slice of it. Exact
+resume, other numbers of workers and "no row twice in an epoch" follow from that. Used by the training
+loop (`GlobalBatchSampler`) and, through `steps_per_epoch`, by everything that counts steps.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
+
+from orchestrator.worker.data.orders import EpochOrder
 
 IGNORED = -100
 """torch's ignore_index: what has this label does not count."""
@@ -24,17 +23,15 @@ PADDING = -1
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """How one epoch is cut: `num_rows` rows into global batches over workers and micro-batches."""
+    """How one epoch is cut: the rows of its order into global batches, workers, micro-batches."""
 
-    digest: str  # of the training data
-    seed: int
-    num_rows: int
+    order: EpochOrder
     global_batch_size: int
     micro_batch_size: int
     num_workers: int
 
     def __post_init__(self) -> None:
-        assert self.num_rows > 0, "no rows to train on"
+        assert self.order.num_rows > 0, "no rows to train on"
         assert self.global_batch_size % (self.micro_batch_size * self.num_workers) == 0
 
     @property
@@ -43,11 +40,11 @@ class BatchPlan:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-self.num_rows // self.global_batch_size)
+        return -(-self.order.num_rows // self.global_batch_size)
 
     def global_batch(self, epoch: int, k: int) -> np.ndarray:
         """Row indices of batch k of the epoch; the last one may be short."""
-        order = _epoch_order(self.digest, self.seed, epoch, self.num_rows)
+        order = self.order.rows(epoch)
         return order[k * self.global_batch_size : (k + 1) * self.global_batch_size]
 
     def micro_batches(self, epoch: int, k: int, rank: int) -> list[list[int]]:
@@ -60,15 +57,6 @@ class BatchPlan:
         mine += [PADDING] * (self.accumulation_steps * self.micro_batch_size - len(mine))
         size = self.micro_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
-
-
-@lru_cache(maxsize=2)
-def _epoch_order(digest: str, seed: int, epoch: int, num_rows: int) -> np.ndarray:
-    key = hashlib.sha256(f"{digest}/{seed}/{epoch}".encode()).digest()
-    generator = np.random.Generator(np.random.Philox(int.from_bytes(key[:16], "big")))
-    order = generator.permutation(num_rows)
-    order.setflags(write=False)
-    return order
 
 
 class GlobalBatchSampler:

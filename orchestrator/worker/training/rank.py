@@ -21,6 +21,7 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.data.orders import Shuffled
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
@@ -164,9 +165,7 @@ class Attempt:
         assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
-            digest=splits.train_digest,
-            seed=spec.training.seed,
-            num_rows=len(splits.train),
+            order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
             global_batch_size=spec.training.global_batch_size,
             micro_batch_size=spec.engine.micro_batch_size,
             num_workers=self.gang.world_size,

@@ -113,11 +113,12 @@ def test_steps(
 
 def test_steps_are_those_the_worker_takes() -> None:
     from orchestrator.worker.data.batches import BatchPlan
+    from orchestrator.worker.data.orders import Shuffled
     from orchestrator.worker.training.arguments import total_steps, warmup_steps
 
     for num_rows, epochs in ((1, 1.0), (31, 0.4), (32, 3.0), (33, 2.5), (1000, 1.7)):
         body = resolved(training={"epochs": epochs, "warmup_ratio": 0.07, "max_length": 16})
-        batches = BatchPlan("", 0, num_rows, 32, 4, 2)
+        batches = BatchPlan(Shuffled("", 0, num_rows), 32, 4, 2)
         found = plan_steps(body, num_rows, 4, LENGTHS)
 
         assert found.per_epoch == batches.steps_per_epoch

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from orchestrator.worker.data.batches import PADDING, BatchPlan, GlobalBatchSampler
+from orchestrator.worker.data.orders import Shuffled
 
 
 def plan(workers: int = 1, micro: int = 2, rows: int = 10, seed: int = 1) -> BatchPlan:
-    return BatchPlan("digest", seed, rows, 4, micro, workers)
+    return BatchPlan(Shuffled("digest", seed, rows), 4, micro, workers)
 
 
 def test_the_order_of_an_epoch_is_fixed_for_all_time() -> None:
@@ -50,6 +51,6 @@ def test_the_sampler_counts_its_micro_batches() -> None:
     assert len(sampler) == len(list(sampler)) == 6
 
 
-@pytest.mark.parametrize("other", [plan(seed=2), BatchPlan("other", 1, 10, 4, 2, 1)])
+@pytest.mark.parametrize("other", [plan(seed=2), BatchPlan(Shuffled("other", 1, 10), 4, 2, 1)])
 def test_seed_and_data_change_the_order(other: BatchPlan) -> None:
     assert other.global_batch(0, 0).tolist() != plan().global_batch(0, 0).tolist()

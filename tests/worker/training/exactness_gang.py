@@ -14,6 +14,7 @@ from transformers.integrations import unset_hf_deepspeed_config
 
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.data.orders import Shuffled
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.loading import load_model, load_tokenizer
@@ -58,9 +59,7 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     task, tokenizer = task_for(spec, base), load_tokenizer(base)
     encoded = task.encode(pa.table(case["rows"]), tokenizer)
     batches = BatchPlan(
-        digest="toy",
-        seed=spec.training.seed,
-        num_rows=len(encoded),
+        order=Shuffled("toy", spec.training.seed, len(encoded)),
         global_batch_size=spec.training.global_batch_size,
         micro_batch_size=spec.engine.micro_batch_size or 1,
         num_workers=gang.world_size,

@@ -17,6 +17,7 @@ import torch
 
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.data.orders import Shuffled
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
@@ -145,7 +146,7 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
         if parameter.requires_grad
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.0)
-    plan = BatchPlan("toy", 3, NUM_ROWS, 16, 16, 1)
+    plan = BatchPlan(Shuffled("toy", 3, NUM_ROWS), 16, 16, 1)
     found = []
     for step in range(6):
         epoch, k = divmod(step, plan.steps_per_epoch)
