@@ -1,8 +1,9 @@
 """Which rows are in which batch.
 
-Global batch k of an epoch is a pure function of (order, epoch, k); a rank takes a slice of it. Exact
-resume, other numbers of workers and "no row twice in an epoch" follow from that. Used by the training
-loop (`GlobalBatchSampler`) and, through `steps_per_epoch`, by everything that counts steps.
+Global batch k of an epoch is a pure function of (order, epoch, k); a rank takes a slice of it.
+Exact resume, other numbers of workers and "no row twice in an epoch" follow from that. Used by the
+training loop (`GlobalBatchSampler`) and, through `steps_per_epoch`, by everything that counts
+steps.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """In which order an epoch goes through the rows; what `BatchPlan` cuts into batches.
 
-An order is a pure function of its fields and the epoch, so that every rank, a resumed run and a gang
-of another size see the same rows. Each way to mix or to sort rows is an order of its own.
+An order is a pure function of its fields and the epoch, so that every rank, a resumed run and a
+gang of another size see the same rows. Each way to mix or to sort rows is an order of its own.
 """
 
 from __future__ import annotations
