@@ -113,7 +113,12 @@ def _unknown_labels(
 
 def class_warnings(spec: FineTuneSpec, found: ReadData, labels: Sequence[str]) -> list[str]:
     """Skew, classes with a single row, classes that are listed and never seen."""
-    tables = [table for (_, split), table in found.tables.items() if split == "train"]
+    learned = learned_from(spec.data)
+    tables = [
+        table
+        for (name, split), table in found.tables.items()
+        if split == "train" and name in learned
+    ]
     counts = class_counts(tables)
     if not counts or (spec.data.transform is not None and listed_labels(spec) is not None):
         return []

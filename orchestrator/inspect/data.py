@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +24,15 @@ from orchestrator.inspect.class_checks import (
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
 from orchestrator.inspect.overlap import overlap_warnings
-from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
+from orchestrator.inspect.shot_checks import shot_problems, shot_warnings
+from orchestrator.inspect.tables import (
+    ReadData,
+    Reading,
+    SplitKey,
+    lent_splits,
+    read_all,
+    used_splits,
+)
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
@@ -73,6 +82,7 @@ class DataFacts:
     unread: Mapping[SplitKey, str] = field(
         default_factory=dict
     )  # digests of files left to a script
+    lent: frozenset[SplitKey] = frozenset()  # drawn from to adapt with; nothing is learned of them
 
     @property
     def digests(self) -> dict[str, str]:
@@ -83,9 +93,19 @@ class DataFacts:
         }
 
     @property
+    def shares_labels(self) -> bool:
+        """Whether any two train splits have a label in common, also those only drawn from."""
+        trained = [facts.class_counts for facts in self.splits.values() if facts.split == "train"]
+        return all(set(one) & set(other) for one, other in combinations(trained, 2))
+
+    @property
     def num_train_rows(self) -> int:
         """Rows an epoch draws, over all training domains."""
-        return sum(f.num_rows for f in self.splits.values() if f.split == "train")
+        return sum(
+            facts.num_rows
+            for key, facts in self.splits.items()
+            if facts.split == "train" and key not in self.lent
+        )
 
 
 def inspect_data(
@@ -103,14 +123,24 @@ def inspect_data(
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
     how = Reading(spec.task, base_dir, fetch, doubtful)
-    found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    wanted = [*used_splits(spec.data), *lent_splits(spec)]
+    found = read_all(spec.data, how, wanted=wanted)
     labels = labels_of(spec, found)
-    problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
+    problems = [
+        *found.problems,
+        *class_problems(spec, found, labels, doubtful),
+        *shot_problems(spec, found),
+    ]
     return DataFacts(
-        splits={key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables},
+        splits={key: _facts(key, found) for key in wanted if key in found.tables},
         labels=labels,
         problems=tuple(problems),
-        warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
+        warnings=(
+            *class_warnings(spec, found, labels),
+            *overlap_warnings(spec.data, found),
+            *shot_warnings(spec, found),
+        ),
+        lent=frozenset(lent_splits(spec)),
     )
 
 
@@ -127,7 +157,7 @@ def read_tables(
     and sources are repeated or thinned by their weights. Raises InvalidInput.
     """
     how = Reading(spec.task, base_dir, fetch)
-    keys = used_splits(spec.data) if wanted is None else list(wanted)
+    keys = [*used_splits(spec.data), *lent_splits(spec)] if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)

@@ -1,5 +1,6 @@
 """What a user may write. Pure pydantic models; nothing heavy is imported here."""
 
+from orchestrator.specs.adaptation import AdaptationSpec
 from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import (
@@ -7,6 +8,7 @@ from orchestrator.specs.method import (
     FreezeMethod,
     FullMethod,
     LoraMethod,
+    MetaMethod,
     MethodSpec,
     QloraMethod,
 )
@@ -39,6 +41,7 @@ __all__ = [
     "METRICS_TO_MINIMIZE",
     "SPLITS",
     "TASK_METRICS",
+    "AdaptationSpec",
     "AdapterMethod",
     "CausalLm",
     "CheckpointSpec",
@@ -54,6 +57,7 @@ __all__ = [
     "FullMethod",
     "GenerationSpec",
     "LoraMethod",
+    "MetaMethod",
     "Metadata",
     "MethodSpec",
     "ModelSpec",

@@ -14,6 +14,7 @@ from orchestrator.errors import Problem
 from orchestrator.specs import (
     data_checks,
     location_checks,
+    meta_checks,
     method_checks,
     runtime_checks,
     task_checks,
@@ -204,6 +205,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
     *method_checks.CHECKS,
+    *meta_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import SPLITS, training_domains
 from orchestrator.specs.finetune import FineTune
 
@@ -37,6 +38,7 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
     )
     # 2. Data: how rows are read and mixed; which rows is said by their digests.
     learned_from = training_domains(spec.data)
+    read_from = (*learned_from, *adaptation_domains(spec.evaluation.adaptation, spec.data))
     document["data"] = {
         "train_on": list(learned_from),
         "valid_fraction": spec.data.valid_fraction,
@@ -47,7 +49,7 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
                     for source in getattr(domain, split)
                 ]
                 for split in SPLITS
-                if getattr(domain, split) is not None and (split != "train" or name in learned_from)
+                if getattr(domain, split) is not None and (split != "train" or name in read_from)
             }
             for name, domain in spec.data.domains.items()
         },

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from orchestrator.specs.adaptation import AdaptationSpec
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
@@ -266,6 +267,13 @@ class EvaluationSpec(SpecModel):
     generation: GenerationSpec | None = Field(
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
+    )
+    adaptation: AdaptationSpec | None = Field(
+        default=None,
+        description=(
+            "How well the published weights learn from a few rows of domains that were held out; "
+            "absent: not measured."
+        ),
     )
     bootstrap_samples: int = Field(
         default=1000,

@@ -34,7 +34,9 @@ class PlanInputs:
 
     @property
     def surroundings(self) -> Surroundings:
-        return Surroundings(self.base_dir, self.default_store, self.data.labels, self.base)
+        return Surroundings(
+            self.base_dir, self.default_store, self.data.labels, self.base, self.data.shares_labels
+        )
 
 
 def identity_of(inputs: PlanInputs, resolved: FineTune) -> Identity:

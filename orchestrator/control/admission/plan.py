@@ -28,6 +28,7 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.episodes import learner_bytes
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -61,7 +62,8 @@ from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
-from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, MetaMethod, TextClassification
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.task_checks import target_length
 
@@ -151,6 +153,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        learner_bytes=learner_bytes(spec.method),
     )
 
 
@@ -190,12 +193,27 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
     return {"generated_rows": rows, "generated_tokens": settings.max_new_tokens or target}
 
 
+def _lent(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
+    """Held-out domains that are adapted to, and what is measured on."""
+    how = spec.evaluation.adaptation
+    names = adaptation_domains(how, spec.data)
+    if how is None:
+        return {}
+    rows = [
+        min(facts.num_rows, how.max_test_rows or facts.num_rows)
+        for (name, split), facts in inputs.data.splits.items()
+        if split == "test" and name in names
+    ]
+    return {"lent_domains": len(names), "lent_test_rows": sum(rows)}
+
+
 def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
     """What is evaluated."""
     return Work(
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        **_lent(inputs, spec),
         **_generated(inputs, spec),
     )
 
@@ -322,6 +340,9 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
+    if isinstance(resolved.method, MetaMethod) and written.method != resolved.method:
+        shared = "their labels meet" if resolved.method.head == "shared" else "their labels differ"
+        yield Choice(path="method.head", value=str(resolved.method.head), why=f"domains: {shared}")
     if written.training.epochs is None and written.training.max_steps is None:
         yield Choice(
             path="training.epochs", value=f"{resolved.training.epochs:g}", why="the default"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, MetaMethod
 from orchestrator.worker.training.deepspeed import deepspeed_config
 
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -48,12 +48,14 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         learning_rate=training.learning_rate,
         lr_scheduler_type=SCHEDULERS[training.schedule],
         warmup_steps=warmup_steps(spec, num_steps),
-        optim="adamw_torch_fused" if on_gpu else "adamw_torch",
-        weight_decay=training.weight_decay,
+        optim=_optimizer(spec, on_gpu),
+        # torch's SGD would take AdamW's decay for a penalty, and multiply it with its large rate.
+        weight_decay=0.0 if _steps_by_sgd(spec) else training.weight_decay,
         adam_beta1=training.adam_beta1,
         adam_beta2=training.adam_beta2,
         adam_epsilon=training.adam_epsilon,
-        max_grad_norm=training.max_grad_norm,
+        # As DeepSpeed has it: where nothing is clipped, a bound that is never met may stand for 0.
+        max_grad_norm=deepspeed["gradient_clipping"] if deepspeed else training.max_grad_norm,
         seed=training.seed,
         use_cpu=not on_gpu,
         bf16=training.precision == "bf16",
@@ -73,3 +75,13 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         dataloader_pin_memory=on_gpu,
         log_level="error",
     )
+
+
+def _optimizer(spec: FineTuneSpec, on_gpu: bool) -> str:
+    if _steps_by_sgd(spec):
+        return "sgd"
+    return "adamw_torch_fused" if on_gpu else "adamw_torch"
+
+
+def _steps_by_sgd(spec: FineTuneSpec) -> bool:
+    return isinstance(spec.method, MetaMethod) and spec.method.outer_optimizer == "sgd"

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import AdapterMethod, CustomTask
+from orchestrator.specs import AdapterMethod, CustomTask, FineTuneSpec, MetaMethod
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
@@ -139,7 +139,7 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, restored[0] if restored else None)
+            step = self._train(run, model, splits, restored[0] if restored else None)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -162,14 +162,8 @@ class Attempt:
         progress: Progress,
     ) -> Run:
         spec = self.spec
-        assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
-        batches = BatchPlan(
-            order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
-            global_batch_size=spec.training.global_batch_size,
-            micro_batch_size=spec.engine.micro_batch_size,
-            num_workers=self.gang.world_size,
-        )
+        batches = batches_of(spec, splits, self.gang.world_size)
         domains = domains_to_evaluate(spec.selection, spec.data.train_on)
         return Run(
             launch=self.launch,
@@ -187,11 +181,10 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
+    def _train(self, run: Run, model: torch.nn.Module, splits: Splits, resume: Path | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
-        arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
-        trainer = FineTuneTrainer(run, model, arguments)
+        trainer = trainer_for(run, model, splits, self.folders.scratch)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
@@ -292,3 +285,27 @@ class Attempt:
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
+
+
+def batches_of(spec: FineTuneSpec, splits: Splits, num_workers: int) -> BatchPlan:
+    """What each step of a resolved spec learns from: rows, or episodes of them."""
+    if isinstance(spec.method, MetaMethod):
+        from orchestrator.worker.training.episodic import episode_batches
+
+        return episode_batches(spec, len(splits.train), num_workers)
+    assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
+    return BatchPlan(
+        order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
+        global_batch_size=spec.training.global_batch_size,
+        micro_batch_size=spec.engine.micro_batch_size,
+        num_workers=num_workers,
+    )
+
+
+def trainer_for(run: Run, model: torch.nn.Module, splits: Splits, scratch: Path) -> FineTuneTrainer:
+    if isinstance(run.spec.method, MetaMethod):
+        from orchestrator.worker.training.episodic import EpisodicTrainer, episodes_of
+
+        assert isinstance(model, PreTrainedModel), "it has no adapter"
+        return EpisodicTrainer(run, model, episodes_of(run.spec, splits), scratch)
+    return FineTuneTrainer(run, model, training_arguments(run.spec, run.num_steps, scratch))
