@@ -121,6 +121,9 @@ class Outcome(Record):
         default_factory=dict, description="domain -> metrics on test."
     )
     before: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    adaptation: dict[str, Any] = Field(
+        default_factory=dict, description="K-shot curves on held-out domains, if asked for."
+    )
     selection: SelectionOutcome | None = None
     seconds: dict[Phase, float] = Field(default_factory=dict)
     rank: int | None = Field(default=None, description="The first rank that failed.")

@@ -45,6 +45,7 @@ DOCUMENT_FIELDS = (
     "url",
     "metrics",
     "before",
+    "adaptation",
     "selection",
     "seconds",
     "step",
@@ -112,7 +113,7 @@ def document_of_error(error: BaseException, plan: Plan | None = None) -> dict[st
             for found in plan.reasons
         ]
     values: dict[str, Any] = dict.fromkeys(DOCUMENT_FIELDS)
-    values |= {"metrics": {}, "before": {}, "seconds": {}}
+    values |= {"metrics": {}, "before": {}, "adaptation": {}, "seconds": {}}
     values |= {"state": JobState.FAILED.value, "reason": reason.value, "message": told["message"]}
     return values | {"error": told}
 
@@ -160,6 +161,11 @@ def _tell_success(
     if outcome.metrics:
         out.print()
         out.print(metrics_table(outcome.metrics, outcome.before, metrics))
+    if outcome.adaptation:
+        from orchestrator.interfaces.cli.curveview import curves_table
+
+        out.print()
+        out.print(curves_table(outcome.adaptation))
     out.print()
     out.print(labelled(summary(outcome)))
     if outcome.model is None:

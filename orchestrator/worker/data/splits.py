@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ class Splits:
     valid: dict[str, Encoded]
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
+    lent: dict[str, Encoded] = field(default_factory=dict)  # held-out domain -> rows to adapt with
 
 
 def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
@@ -58,6 +59,11 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
+        lent={
+            domain: encode(table)
+            for (domain, split), table in tables.items()
+            if split == "train" and domain not in spec.data.train_on
+        },
     )
 
 

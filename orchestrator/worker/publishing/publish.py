@@ -13,6 +13,7 @@ from orchestrator.storage.adapters import LINEAGE_FILE, Origin
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry, ModelVersion
+from orchestrator.worker.publishing.adaptation import CHART_FILE, adaptation_chart
 from orchestrator.worker.publishing.lineage import lineage
 
 
@@ -57,8 +58,11 @@ def publish(
             "test": outcome.metrics,
             "before": outcome.before,
             "selection": outcome.selection.model_dump(),
+            **({"adaptation": outcome.adaptation} if outcome.adaptation else {}),
         },
     )
+    if outcome.adaptation:
+        (folder / CHART_FILE).write_text(adaptation_chart(outcome.adaptation))
     written = lineage(launch, outcome.seconds, attempts, beside.code)
     if beside.adapter_of is not None:
         written["adapter_of"] = beside.adapter_of.document()

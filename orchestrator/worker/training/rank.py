@@ -6,7 +6,7 @@ import gc
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -18,6 +18,7 @@ from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, Selec
 from orchestrator.specs import AdapterMethod, CustomTask, FineTuneSpec, MetaMethod
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
+from orchestrator.storage.scores import ScoreCache
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
@@ -34,6 +35,7 @@ from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
+from orchestrator.worker.publishing.adaptation import adaptation_section
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
@@ -83,6 +85,13 @@ def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
 
         return CustomAttempt
     return Attempt
+
+
+class Measured(NamedTuple):
+    """Figures of the weights to publish."""
+
+    metrics: dict[str, dict[str, Any]]  # domain -> on test
+    adaptation: dict[str, Any]  # k-shot curves; empty where none were asked for
 
 
 class Attempt:
@@ -155,8 +164,13 @@ class Attempt:
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits)
-        # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, metrics, step)
+        # 5. How well they learn from a few rows of domains that were held out.
+        adaptation = self._adapt(run, published, splits)
+        if adaptation is None:
+            return self._interrupted(run, step)
+        # 6. Publish: manifest last, then the Outcome.
+        measured = Measured(metrics, adaptation)
+        return self._publish(run, folder, splits, measured, step)
 
     def _prepare(
         self,
@@ -235,6 +249,24 @@ class Attempt:
             for domain, encoded in splits.test.items()
         }
 
+    def _adapt(self, run: Run, published: torch.nn.Module, splits: Splits) -> dict[str, Any] | None:
+        """K-shot curves, if asked for; None where the gang was told to stop meanwhile."""
+        if self.spec.evaluation.adaptation is None:
+            return {}
+        from orchestrator.worker.training.starts import Curves, Watch, adaptation_of, starts_of
+
+        with self.clock.phase(Phase.ADAPT):
+            return Curves(
+                adaptation=adaptation_of(self.spec, splits, run.evaluation),
+                starts=starts_of(self.spec, published, run.start, run.evaluation),
+                spec=self.spec,
+                splits=splits,
+                watch=Watch(self.gang, self.reporter),
+                cache=ScoreCache(open_store(self.launch.store)),
+                follows_from={"job": self.launch.job},
+                outer_steps=run.num_steps,
+            ).measure()
+
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(
             job=self.launch.job,
@@ -255,7 +287,7 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        metrics: dict[str, dict[str, Any]],
+        measured: Measured,
         step: int,
     ) -> Outcome:
         selection, best = self.spec.selection, run.progress.best
@@ -267,7 +299,8 @@ class Attempt:
             resumed_from_step=self.resumed_from,
             step=step,
             checkpoint_step=run.checkpointer.committed_step or self.resumed_from,
-            metrics=metrics,
+            metrics=measured.metrics,
+            adaptation=measured.adaptation,
             before=run.progress.before,
             selection=SelectionOutcome(last=True, step=step)
             if selection.last or best is None
@@ -281,8 +314,10 @@ class Attempt:
                 chosen, rows = outcome.selection, splits.num_rows
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
-                parts = (self.launch, metrics, outcome.before, chosen, rows)
+                parts = (self.launch, measured.metrics, outcome.before, chosen, rows)
                 card = model_card(*parts, Loads(run.task.loader, origin))
+                if measured.adaptation:
+                    card += "\n" + adaptation_section(measured.adaptation) + "\n"
                 code = self.code.code if self.code is not None else None
                 beside = Beside(card, code, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)

@@ -76,6 +76,31 @@ CASES: dict[str, dict[str, Any]] = {
         "method": {**LORA, "merge": True},
         "learning_rate": 2e-2,
     },
+    "zero 2, meta": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "method": {
+            "type": "meta",
+            "algorithm": "fomaml",
+            "head": "shared",
+            "episodes_per_step": 4,
+            "shots": 2,
+            "query": 1,
+            "inner_steps": 2,
+            "inner_learning_rate": 1e-3,
+        },
+        "domains": 2,
+        "evaluation": {
+            "adaptation": {
+                "domains": ["new"],
+                "shots": [0, 2],
+                "seeds": 2,
+                "steps": 2,
+                "batch_size": 8,
+                "compare_with": ["plain", "joint"],
+            }
+        },
+        "steps": {"max_steps": 15},
+    },
     "zero 1, lora, bf16": {
         "engine": {"zero_stage": 1, "micro_batch_size": 4},
         "method": LORA,
@@ -119,12 +144,18 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         "valid": [{"path": write_rows(folder / "valid.jsonl", some(12))}],
         "test": [{"path": write_rows(folder / "test.jsonl", some(12))}],
     }
+    # Where episodes are drawn there is another domain to learn from, and one that is held out.
+    domains, learned = {"toy": data}, ["toy"]
+    if case.get("domains") == 2:
+        domains |= {"toy_too": {"train": data["test"], "valid": data["valid"]}}
+        domains |= {"new": {"train": data["valid"], "test": data["test"]}}
+        learned.append("toy_too")
     return launch(
         base,
         folder,
-        data={"domains": {"toy": data}, "train_on": ["toy"]},
+        data={"domains": domains, "train_on": learned},
         training={
-            "epochs": 3,
+            **case.get("steps", {"epochs": 3}),
             "global_batch_size": 8,
             "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
@@ -139,7 +170,12 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
-        evaluation={"bootstrap_samples": 10, **generation},
+        evaluation={
+            "bootstrap_samples": 10,
+            "metrics": ["accuracy"],
+            **generation,
+            **case.get("evaluation", {}),
+        },
     )
 
 
