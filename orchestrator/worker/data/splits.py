@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
 from transformers import PreTrainedTokenizerBase
 
 from orchestrator.inspect.data import SplitKey, read_tables
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, drawn_domains
 from orchestrator.storage.cache import local_copy
 from orchestrator.worker.tasks.base import Encoded, Task
 
@@ -22,6 +23,7 @@ class Splits:
 
     train: Encoded
     train_digest: str  # sha256 of the training rows in order; decides the batches
+    train_domains: dict[str, range]  # where in `train` each domain's rows are
     valid: dict[str, Encoded]
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
@@ -45,11 +47,12 @@ def encode_splits(
     tokenizer: PreTrainedTokenizerBase,
 ) -> Splits:
     """Mixes and tokenizes the rows of `load_tables`."""
-    assert spec.data.train_on is not None, "the plan resolves train_on"
-    train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
+    drawn = drawn_domains(spec.data)
+    train = pa.concat_tables([tables[domain, "train"] for domain in drawn])
+    ends = list(accumulate((tables[domain, "train"].num_rows for domain in drawn), initial=0))
     num_rows: dict[str, dict[str, int]] = {}
     for (domain, split), table in tables.items():
-        if split != "train" or domain in spec.data.train_on:
+        if split != "train" or domain in drawn:
             num_rows.setdefault(domain, {})[split] = table.num_rows
 
     def encoded(split: str) -> dict[str, Encoded]:
@@ -62,6 +65,7 @@ def encode_splits(
     return Splits(
         train=task.encode(train, tokenizer),
         train_digest=table_digest(train),
+        train_domains=dict(zip(drawn, map(range, ends, ends[1:]), strict=True)),
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
