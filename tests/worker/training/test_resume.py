@@ -57,6 +57,7 @@ CASES: dict[str, dict[str, Any]] = {
             "balance_classes": True,
             "replay": {"domains": ["old"], "fraction": 0.2},
         },
+        "selection": LAST,
     },
     "zero 2, frozen": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
