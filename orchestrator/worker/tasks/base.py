@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.texts import Texts
+
 
 class Encoded(Protocol):
     """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""
@@ -64,6 +66,7 @@ class EncodedTexts(Encoded, Protocol):
 
     prompts: list[list[int]]  # token ids the model reads
     references: list[str]  # what it should write
+    sources: list[str]  # what was to be translated or summarized
 
 
 @runtime_checkable
@@ -73,8 +76,6 @@ class WritesTexts(Protocol):
     writes_after_prompt: bool
     """A causal model's output begins with what it read; a decoder's does not."""
 
-    def text_metrics(
-        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
-    ) -> dict[str, Any]:
-        """Corpus metrics of texts, with `intervals` where samples are drawn."""
+    def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
+        """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
         ...
