@@ -21,6 +21,8 @@ MetricName = Literal[
     "macro_recall",
     "weighted_precision",
     "weighted_recall",
+    "ece",
+    "brier",
     "loss",
     "perplexity",
     "token_accuracy",
@@ -33,7 +35,7 @@ MetricName = Literal[
     "length_ratio",
 ]
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
-METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity"})
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity", "ece", "brier"})
 
 FLOORS: dict[str, str] = {
     "majority": "always answering the most frequent class",
@@ -73,7 +75,7 @@ class TaskMetrics:
 
 _CLASSES = (
     *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "macro_recall"),
-    *("weighted_precision", "weighted_recall", "loss"),
+    *("weighted_precision", "weighted_recall", "ece", "brier", "loss"),
 )
 _TOKENS = ("loss", "perplexity", "token_accuracy")
 

@@ -37,7 +37,7 @@ RESERVED_METRICS = frozenset(
     {
         *METRIC_NAMES,
         *(f"{floor}_{metric}" for floor in FLOORS for metric in METRIC_NAMES),
-        *("num_rows", "per_class", "confusion_matrix", "intervals"),
+        *("num_rows", "per_class", "confusion_matrix", "intervals", "reliability"),
     }
 )
 """What figures of a split hold already."""
