@@ -18,6 +18,7 @@ from orchestrator.specs import (
     QloraMethod,
     TextClassification,
 )
+from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.storage.adapters import Origin
 
@@ -67,6 +68,7 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_calibration(metrics, before),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -157,26 +159,46 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    has_floor = isinstance(launch.spec.spec.task, TextClassification)
+    main = TASK_METRICS[launch.spec.spec.task.type].shown[0]
+    floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = [f"{values['majority_accuracy']:.3f}"] if has_floor else []
+        floor = [f"{values[f'{name}_{main}']:.3f}" for name in floors]
         rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
     note = "Before training → after it, with the 95 % bootstrap interval of the latter."
-    if has_floor:
-        note += " The floor is the accuracy of always answering the most frequent class."
+    note += "".join(f" The floor is the {main} of {FLOORS[name]}." for name in floors)
     signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
     if signatures:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
-    header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
+    header = ["domain", "role", "rows", *shown, *("floor" for _ in floors)]
     return _table(header, rows) + "\n\n" + note
+
+
+CALIBRATION = ("ece", "brier", "loss")
+
+
+def _calibration(metrics: Figures, before: Figures) -> list[str]:
+    """How far probabilities can be believed; nothing where none were judged."""
+    if not any("ece" in values for values in metrics.values()):
+        return []
+    rows = [
+        [domain, *(_cell(name, values, before.get(domain)) for name in CALIBRATION)]
+        for domain, values in metrics.items()
+        if "ece" in values
+    ]
+    note = (
+        "ECE: the mean gap between confidence and accuracy over 15 bins of equal width. Brier: the "
+        "mean squared error of the probabilities. Loss: their negative log-likelihood. Smaller is "
+        "better; `reliability` in metrics.json has the bins."
+    )
+    return ["## Calibration on test", _table(["domain", *CALIBRATION], rows) + "\n\n" + note]
 
 
 def _cell(name: str, values: dict[str, Any], before: dict[str, Any] | None) -> str:
     text = f"{values[name]:.3f}"
-    if before:
+    if before and name in before:
         text = f"{before[name]:.3f} → {text}"
     interval = values.get("intervals", {}).get(name)
     return f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else text
@@ -247,13 +269,14 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
+    main = TASK_METRICS[spec.task.type].shown[0]
     weak = [
         domain
         for domain, values in metrics.items()
-        if "accuracy" in values and values["accuracy"] <= values["majority_accuracy"]
+        if (floor := floor_of(values, main)) is not None and values[main] <= floor
     ]
     if weak:
-        lines.append(f"- No better than the majority floor on: {', '.join(weak)}.")
+        lines.append(f"- No better than the floor on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")
