@@ -23,6 +23,7 @@ from orchestrator.inspect.class_checks import (
 )
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
+from orchestrator.inspect.mixing import Draw, drawn_labels, epoch_draws, epoch_rows
 from orchestrator.inspect.overlap import overlap_warnings
 from orchestrator.inspect.shot_checks import shot_problems, shot_warnings
 from orchestrator.inspect.tables import (
@@ -83,6 +84,7 @@ class DataFacts:
         default_factory=dict
     )  # digests of files left to a script
     lent: frozenset[SplitKey] = frozenset()  # drawn from to adapt with; nothing is learned of them
+    draws: tuple[Draw, ...] = ()  # what each domain contributes to an epoch
 
     @property
     def digests(self) -> dict[str, str]:
@@ -99,8 +101,15 @@ class DataFacts:
         return all(set(one) & set(other) for one, other in combinations(trained, 2))
 
     @property
+    def drawn_labels(self) -> dict[str, float]:
+        """label -> how often an epoch draws it."""
+        return drawn_labels(self.draws)
+
+    @property
     def num_train_rows(self) -> int:
-        """Rows an epoch draws, over all training domains."""
+        """Rows an epoch draws, over all domains."""
+        if self.draws:
+            return epoch_rows(self.draws)
         return sum(
             facts.num_rows
             for key, facts in self.splits.items()
@@ -131,8 +140,11 @@ def inspect_data(
         *class_problems(spec, found, labels, doubtful),
         *shot_problems(spec, found),
     ]
+    splits = {key: _facts(key, found) for key in wanted if key in found.tables}
+    lent = frozenset(lent_splits(spec))
+    learned = {key: facts for key, facts in splits.items() if key not in lent}
     return DataFacts(
-        splits={key: _facts(key, found) for key in wanted if key in found.tables},
+        splits=splits,
         labels=labels,
         problems=tuple(problems),
         warnings=(
@@ -140,7 +152,8 @@ def inspect_data(
             *overlap_warnings(spec.data, found),
             *shot_warnings(spec, found),
         ),
-        lent=frozenset(lent_splits(spec)),
+        lent=lent,
+        draws=epoch_draws(spec.data, _train_counts(learned)),
     )
 
 
@@ -162,6 +175,15 @@ def read_tables(
     if found.problems:
         raise InvalidInput(found.problems)
     return {key: found.tables[key] for key in keys}
+
+
+def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:
+    """domain -> label -> rows to learn from; one entry without a name where rows have no labels."""
+    return {
+        domain: facts.class_counts or {"": facts.num_rows}
+        for (domain, split), facts in splits.items()
+        if split == "train"
+    }
 
 
 def _facts(key: SplitKey, found: ReadData) -> SplitFacts:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DomainName, SpecError, SpecModel
-from orchestrator.specs.data import DataSpec, training_domains
+from orchestrator.specs.data import DataSpec, drawn_domains
 from orchestrator.specs.method import InnerOptimizer
 
 
@@ -100,7 +100,7 @@ def adaptation_domains(how: AdaptationSpec | None, data: DataSpec) -> tuple[str,
         return ()
     if how.domains is not None:
         return how.domains
-    learned = training_domains(data)
+    learned = drawn_domains(data)
     return tuple(
         name
         for name, domain in data.domains.items()

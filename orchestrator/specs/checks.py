@@ -16,6 +16,7 @@ from orchestrator.specs import (
     location_checks,
     meta_checks,
     method_checks,
+    mixing_checks,
     runtime_checks,
     task_checks,
 )
@@ -206,6 +207,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *task_checks.CHECKS,
     *method_checks.CHECKS,
     *meta_checks.CHECKS,
+    *mixing_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

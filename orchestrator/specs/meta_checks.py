@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.adaptation import adaptation_domains
-from orchestrator.specs.data import training_domains
+from orchestrator.specs.data import drawn_domains, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.method import AdapterMethod, MetaMethod
 from orchestrator.specs.suggest import closest
@@ -99,6 +99,17 @@ def _rows_as_they_are(spec: FineTune) -> Iterator[Problem]:
     body = spec.spec
     if not isinstance(body.method, MetaMethod):
         return
+    given = {
+        "data.mixing": body.data.mixing,
+        "task.class_weights": getattr(body.task, "class_weights", None),
+    }
+    for path, value in given.items():
+        if value is not None:
+            yield Problem(
+                "an episode draws as many rows of each class of a domain, and domains take turns",
+                path=path,
+                hint="remove it, or write another method.type",
+            )
     for name in training_domains(body.data):
         domain = body.data.domains.get(name)
         for index, source in enumerate((domain.train if domain else None) or ()):
@@ -130,7 +141,7 @@ def _held_out(spec: FineTune) -> Iterator[Problem]:
     how, data = body.evaluation.adaptation, body.data
     if how is None:
         return
-    learned = training_domains(data)
+    learned = drawn_domains(data)
     if how.domains is None and not adaptation_domains(how, data):
         yield Problem(
             "no domain is held out with rows to learn from and rows to measure on",
@@ -163,6 +174,12 @@ def _compared(spec: FineTune) -> Iterator[Problem]:
             path="evaluation.adaptation.compare_with",
             hint="remove joint",
         )
+    if spec.spec.evaluation.custom_metrics is not None:
+        yield Problem(
+            "points are measured by each worker alone, and a metric of one's own by all together",
+            path="evaluation.custom_metrics",
+            hint="remove it, or evaluation.adaptation",
+        )
     if isinstance(method, AdapterMethod) and not method.merge:
         yield Problem(
             "an adapter would learn on by other weights than what it is compared with",
@@ -176,8 +193,11 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("method.type", "data.train_on", "data.domains"), _domains),
     (("method", "resources.workers"), _episodes),
     (("method.type", "engine", "training.precision"), _engine),
-    (("method.type", "data.domains", "data.train_on"), _rows_as_they_are),
+    (
+        ("method.type", "data.domains", "data.train_on", "data.mixing", "task"),
+        _rows_as_they_are,
+    ),
     (("method.type", "selection.metric", "data.domains", "data.train_on"), _selection),
     (("evaluation.adaptation", "data.domains", "data.train_on"), _held_out),
-    (("evaluation.adaptation", "method"), _compared),
+    (("evaluation.adaptation", "evaluation.custom_metrics", "method"), _compared),
 )

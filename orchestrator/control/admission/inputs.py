@@ -34,8 +34,14 @@ class PlanInputs:
 
     @property
     def surroundings(self) -> Surroundings:
+        data = self.data
         return Surroundings(
-            self.base_dir, self.default_store, self.data.labels, self.base, self.data.shares_labels
+            base_dir=self.base_dir,
+            default_store=self.default_store,
+            labels=data.labels,
+            model=self.base,
+            drawn_labels=data.drawn_labels,
+            shares_labels=data.shares_labels,
         )
 
 

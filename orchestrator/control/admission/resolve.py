@@ -6,13 +6,15 @@ and never left to the worker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import FineTune, FineTuneSpec, MetaMethod, ModelSpec
 from orchestrator.specs.adaptation import adaptation_domains
@@ -37,6 +39,7 @@ class Surroundings:
     labels: tuple[str, ...]  # of the training data, or the task's own
     model: ModelSpec | None  # the base, pinned
     shares_labels: bool = True  # whether any two domains have one in common
+    drawn_labels: Mapping[str, float] = field(default_factory=dict)  # how often an epoch does so
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
@@ -45,6 +48,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     body = document["spec"]
     if isinstance(spec.spec.task, TextClassification):
         body["task"]["labels"] = list(around.labels)
+        _resolve_class_weights(body["task"], around)
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
     training, checkpoint = body["training"], body["checkpoint"]
     if "max_steps" not in training:
@@ -111,6 +115,13 @@ def _resolve_adaptation(spec: FineTuneSpec, adaptation: dict[str, Any]) -> None:
     domains = adaptation_domains(spec.evaluation.adaptation, spec.data)
     adaptation.setdefault("domains", list(domains))
     adaptation.setdefault("batch_size", spec.training.global_batch_size)
+
+
+def _resolve_class_weights(task: dict[str, Any], around: Surroundings) -> None:
+    weights = task.get("class_weights")
+    if weights is not None and weights["balanced"]:
+        found = balanced_weights(around.labels, around.drawn_labels)
+        task["class_weights"] = {"weights": found}
 
 
 def _resolve_selection(body: dict[str, Any]) -> None:

@@ -87,17 +87,3 @@ def few_of_each(
         few.append(drawn[:wanted])
         more.append(drawn[wanted : wanted + others])
     return np.concatenate(few), np.concatenate(more)
-
-
-def domain_rows(num_rows: Mapping[str, int]) -> dict[str, np.ndarray]:
-    """Domain -> indices of its rows in the training rows, where domains follow each other.
-
-    Args:
-        num_rows: Domain -> training rows, in that order.
-    """
-    found: dict[str, np.ndarray] = {}
-    start = 0
-    for domain, count in num_rows.items():
-        found[domain] = np.arange(start, start + count)
-        start += count
-    return found

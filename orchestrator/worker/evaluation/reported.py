@@ -35,8 +35,8 @@ def reported_figures(
     if isinstance(task, WritesTexts):
         assert spec.generation is not None, "the plan resolves it"
         writer = Writer(model, evaluation.tokenizer, spec.generation, task.writes_after_prompt)
-        texts, references = written_texts(writer, evaluation.gang, encoded)  # type: ignore[arg-type]
-        written = task.text_metrics(texts, references, samples, seed)
+        texts = written_texts(writer, evaluation.gang, encoded)  # type: ignore[arg-type]
+        written = task.text_metrics(texts, samples, seed)
         intervals |= written.pop("intervals")
-        figures |= {"num_written": len(texts), **written}
+        figures |= {"num_written": len(texts.written), **written}
     return {**figures, "intervals": intervals}

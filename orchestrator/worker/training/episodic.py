@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 
 from orchestrator.specs import FineTuneSpec, MetaMethod, TextClassification
 from orchestrator.worker.data.batches import BatchPlan
-from orchestrator.worker.data.episodes import EpisodeNumbers, Episodes, domain_rows, few_of_each
+from orchestrator.worker.data.episodes import EpisodeNumbers, Episodes, few_of_each
 from orchestrator.worker.data.orders import generator_of
 from orchestrator.worker.data.splits import Splits
 from orchestrator.worker.models.learner import Learner
@@ -50,9 +50,9 @@ def episode_batches(spec: FineTuneSpec, num_rows: int, num_workers: int) -> Batc
 def episodes_of(spec: FineTuneSpec, splits: Splits) -> Episodes:
     assert isinstance(spec.method, MetaMethod)
     assert spec.data.train_on is not None, "the plan resolves it"
-    counts = {domain: splits.num_rows[domain]["train"] for domain in spec.data.train_on}
+    rows = {domain: np.array(splits.train_domains[domain]) for domain in spec.data.train_on}
     return Episodes(
-        domains=domain_rows(counts),
+        domains=rows,
         targets=splits.train.targets,
         digest=splits.train_digest,
         seed=spec.training.seed,

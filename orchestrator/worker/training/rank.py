@@ -15,7 +15,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import AdapterMethod, CustomTask, FineTuneSpec, MetaMethod
+from orchestrator.specs import (
+    AdapterMethod,
+    CustomTask,
+    MetaMethod,
+    TextClassification,
+)
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.scores import ScoreCache
@@ -23,7 +28,8 @@ from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.orders import Shuffled
+from orchestrator.worker.data.mixing import Learned, mixed_order
+from orchestrator.worker.data.orders import EpochOrder
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -182,7 +188,7 @@ class Attempt:
     ) -> Run:
         spec = self.spec
         assert spec.data.train_on is not None, "the plan resolves train_on"
-        batches = batches_of(spec, splits, self.gang.world_size)
+        batches = self._batches(splits)
         domains = domains_to_evaluate(spec.selection, spec.data.train_on)
         return Run(
             launch=self.launch,
@@ -198,6 +204,32 @@ class Attempt:
             reporter=self.reporter,
             progress=progress,
             num_steps=total_steps(spec, batches.steps_per_epoch),
+        )
+
+    def _batches(self, splits: Splits) -> BatchPlan:
+        """What each step learns from: rows, or episodes of them."""
+        spec = self.spec
+        if isinstance(spec.method, MetaMethod):
+            from orchestrator.worker.training.episodic import episode_batches
+
+            return episode_batches(spec, len(splits.train), self.gang.world_size)
+        assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
+        return BatchPlan(
+            order=self._order(splits),
+            global_batch_size=spec.training.global_batch_size,
+            micro_batch_size=spec.engine.micro_batch_size,
+            num_workers=self.gang.world_size,
+        )
+
+    def _order(self, splits: Splits) -> EpochOrder:
+        spec = self.spec
+        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
+        return mixed_order(
+            spec.data.mixing,
+            Learned(splits.train_digest, splits.train_domains, classes),
+            spec.training.seed,
+            spec.training.global_batch_size,
+            partial(total_steps, spec),
         )
 
     def _train(self, run: Run, model: torch.nn.Module, splits: Splits, resume: Path | None) -> int:
@@ -325,21 +357,6 @@ class Attempt:
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
-
-
-def batches_of(spec: FineTuneSpec, splits: Splits, num_workers: int) -> BatchPlan:
-    """What each step of a resolved spec learns from: rows, or episodes of them."""
-    if isinstance(spec.method, MetaMethod):
-        from orchestrator.worker.training.episodic import episode_batches
-
-        return episode_batches(spec, len(splits.train), num_workers)
-    assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
-    return BatchPlan(
-        order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
-        global_batch_size=spec.training.global_batch_size,
-        micro_batch_size=spec.engine.micro_batch_size,
-        num_workers=num_workers,
-    )
 
 
 def trainer_for(run: Run, model: torch.nn.Module, splits: Splits, scratch: Path) -> FineTuneTrainer:

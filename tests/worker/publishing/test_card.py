@@ -48,7 +48,7 @@ def test_the_table_shows_before_after_interval_and_floor() -> None:
 
 
 def test_the_limits_name_weak_and_unseen_domains() -> None:
-    assert "No better than the majority floor on: news." in card()
+    assert "No better than the floor on: news." in card()
     assert "Never saw text of: news" in card()
     assert "step 12, the best by toy/macro_f1 on the validation split (0.8765)" in card()
 
@@ -85,6 +85,22 @@ def test_an_adapter_is_shown_with_its_base_and_its_labels() -> None:
     assert 'from_pretrained(\n    "org/encoder", num_labels=len(labels)' in text
     assert "labels = ['negative', 'positive']" in text
     assert "PeftModel.from_pretrained(base" in text
+
+
+def test_a_translation_is_measured_against_copying() -> None:
+    job = launch(
+        Path("/base"),
+        Path("/scratch"),
+        task={"type": "translation"},
+        evaluation={"metrics": ["bleu", "chrf"]},
+    )
+    values = {"num_rows": 9, "bleu": 0.1, "chrf": 0.31, "copy_bleu": 0.05, "copy_chrf": 0.33}
+
+    text = model_card(job, {"toy": values}, {}, SelectionOutcome(last=True, step=3), {})
+
+    assert "| toy | trained on | 9 | 0.100 | 0.310 | 0.330 |" in text
+    assert "The floor is the chrf of giving the source back untranslated." in text
+    assert "No better than the floor on: toy." in text
 
 
 def test_calibration_has_a_table_of_its_own() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
@@ -32,6 +33,8 @@ from tests.worker.tiny import (
     write_causal_base,
     write_seq2seq_base,
 )
+from tests.worker.training.meta_by_hand import ByHand
+from tests.worker.training.meta_cases import META_CASES
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -57,9 +60,11 @@ METHODS = {"full": {"type": "full"}, "lora": LORA, "dora": DORA, "by layer": {"t
 RATES = {"embeddings": 1e-3 / 8, "layer.0": 1e-3 / 4, "layer.1": 1e-3 / 2}
 
 
+WEIGHTS = {"negative": 0.3, "positive": 2.0}
 CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 TASKS: dict[str, tuple[dict[str, Any], Callable[[Path], Path], Callable[[int], Any]]] = {
     "classification": (CLASSIFY, write_base, rows),
+    "weighted": ({**CLASSIFY, "class_weights": {"weights": WEIGHTS}}, write_base, rows),
     "causal": ({"type": "causal-lm"}, write_causal_base, texts),
     "encoder-decoder": ({"type": "translation"}, write_seq2seq_base, pairs),
     "prompted": ({"type": "translation"}, write_causal_base, pairs),
@@ -101,6 +106,8 @@ CASES = {
     "by layer, ddp": case("by layer", strategy="ddp", micro_batch_size=8),
     "dora, zero 1": case("dora", zero_stage=1, micro_batch_size=8),
     "dora, zero 3": case("dora", zero_stage=3, micro_batch_size=4),
+    "weighted, zero 2, accumulation": case(task="weighted", zero_stage=2, micro_batch_size=2),
+    "weighted, ddp": case(task="weighted", strategy="ddp", micro_batch_size=4),
     "causal, zero 2": case(task="causal", zero_stage=2, micro_batch_size=4),
     "causal, ddp": case(task="causal", strategy="ddp", micro_batch_size=2),
     "encoder-decoder, zero 3": case(task="encoder-decoder", zero_stage=3, micro_batch_size=4),
@@ -162,9 +169,11 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
 
 def mean_loss(kind: str, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Over rows, or over the tokens that are to be learned, as the model's own loss takes it."""
-    if kind == "classification":
+    if kind in ("classification", "weighted"):
         labels = batch.pop("labels")
-        return torch.nn.functional.cross_entropy(model(**batch).logits, labels)
+        weight = torch.tensor(list(WEIGHTS.values())) if kind == "weighted" else None
+        # torch's mean: the sum of w_i l_i over the sum of w_i
+        return torch.nn.functional.cross_entropy(model(**batch).logits, labels, weight)
     loss: torch.Tensor = model(**batch).loss
     return loss
 
@@ -174,11 +183,12 @@ def rate_of(path: str, rates: dict[str, float]) -> float:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 worker", "2 workers"])
-def gang(
+def gang_folder(
     request: pytest.FixtureRequest,
     bases: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, list[dict[str, float]]]:
+) -> Path:
+    """Where a gang has left what it measured and learned."""
     scratch = tmp_path_factory.mktemp("gang")
     cases = {
         name: {
@@ -197,13 +207,18 @@ def gang(
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={request.param}", "-m", "tests.worker.training.exactness_gang"]
     done = subprocess.run(
-        [*command, str(scratch)],
+        [*command, str(scratch), str(bases["classification"])],
         env={**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, list[dict[str, float]]] = json.loads((scratch / "found.json").read_text())
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def gang(gang_folder: Path) -> dict[str, list[dict[str, float]]]:
+    found: dict[str, list[dict[str, float]]] = json.loads((gang_folder / "found.json").read_text())
     return found
 
 
@@ -218,3 +233,19 @@ def test_loss_and_gradient_norm_are_those_of_a_plain_loop(
     for step, (measured, expected) in enumerate(zip(gang[name], steps, strict=True)):
         wanted = {key: pytest.approx(value, rel=2e-4) for key, value in expected.items()}
         assert measured == wanted, f"step {step}"
+
+
+@pytest.mark.parametrize("name", META_CASES)
+def test_initialisations_are_those_of_the_papers(
+    name: str, gang_folder: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    by_hand = ByHand(META_CASES[name], bases["classification"], tmp_path)
+    before = {key: value.detach().clone() for key, value in by_hand.model.named_parameters()}
+    wanted = by_hand.train()
+
+    learned = load_file(gang_folder / f"{name}.safetensors")
+
+    assert learned.keys() == wanted.keys()
+    assert max(float((wanted[key] - before[key]).abs().max()) for key in wanted) > 1e-4
+    for key, value in wanted.items():
+        assert torch.allclose(learned[key], value, rtol=0, atol=1e-6), key
