@@ -22,6 +22,7 @@ from orchestrator.specs import (
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.method import MetaMethod
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import CustomTask
@@ -120,6 +121,8 @@ def _selection_steps(spec: FineTune) -> Iterator[Problem]:
 def _batch(spec: FineTune) -> Iterator[Problem]:
     rows, workers = spec.spec.training.global_batch_size, spec.spec.resources.workers
     micro = spec.spec.engine.micro_batch_size
+    if isinstance(spec.spec.method, MetaMethod):
+        return  # each worker has batches of its own
     if rows % workers:
         yield Problem(
             f"{rows} rows a step cannot be divided among {workers} workers",
@@ -215,7 +218,13 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     ),
     (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
-    (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
+    (
+        (
+            *("training.global_batch_size", "resources.workers"),
+            *("engine.micro_batch_size", "method.type"),
+        ),
+        _batch,
+    ),
     (("training.warmup_steps", "training.max_steps"), _warmup),
     (("training.precision", "resources.gpus_per_worker"), _precision),
     (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),

@@ -25,6 +25,12 @@ def learner_bytes(method: object) -> int:
     return FP32 * (2 + _MOMENTS[method.inner_optimizer])
 
 
+def batch_rows(spec: FineTuneSpec) -> int:
+    """Rows that all workers cut into micro-batches: of episodes each has a batch of its own."""
+    is_meta = isinstance(spec.method, MetaMethod)
+    return spec.training.global_batch_size * (spec.resources.workers if is_meta else 1)
+
+
 @dataclass(frozen=True, slots=True)
 class EpisodeWork:
     """One outer step."""
@@ -83,15 +89,19 @@ def adaptation_work(spec: FineTuneSpec, num_domains: int, outer_steps: int) -> A
     assert how is not None
     assert isinstance(task, TextClassification), "`validate` refuses others"
     batch = how.batch_size or spec.training.global_batch_size
-    rows = [min(batch, len(task.labels or ()) * shots) for shots in how.shots if shots]
+    classes = len(task.labels or ())
+    rows = [min(batch, classes * shots) for shots in how.shots if shots]
     starts = 1 + len(how.compare_with)
-    joint = joint_steps(spec, how, outer_steps) if "joint" in how.compare_with else 0
+    joint = of_joint = 0
+    if "joint" in how.compare_with:
+        assert isinstance(spec.method, MetaMethod), "`validate` refuses others"
+        joint = joint_steps(how, spec.method, outer_steps)
+        of_joint = min(spec.training.global_batch_size, classes * spec.method.shots)
     adapted = starts * how.seeds
     # Without shots one pass tells all, unless the head is a new one for each seed.
     at_zero = starts + (how.seeds - 1) * ("plain" in how.compare_with)
     return AdaptationWork(
-        gradient_rows=adapted * num_domains * how.steps * sum(rows)
-        + joint * spec.training.global_batch_size,
+        gradient_rows=adapted * num_domains * how.steps * sum(rows) + joint * of_joint,
         updates=adapted * num_domains * how.steps * len(rows),
         joint_updates=joint * spec.resources.workers,
         optimizer=how.optimizer,
@@ -106,12 +116,10 @@ def updating_seconds(case: MemoryCase, work: AdaptationWork, speed: Speed) -> fl
     return case.model.trainable_parameters * (steps + joint) / speed.memory_bytes
 
 
-def joint_steps(spec: FineTuneSpec, how: AdaptationSpec, outer_steps: int) -> int:
+def joint_steps(how: AdaptationSpec, method: MetaMethod, outer_steps: int) -> int:
     """Gradient steps of the joint initialisation."""
-    if how.joint is not None and how.joint.steps is not None:
-        return how.joint.steps
-    assert isinstance(spec.method, MetaMethod), "`validate` refuses others"
-    return spec.method.gradient_steps(outer_steps)
+    given = how.joint.steps if how.joint is not None else None
+    return given or method.gradient_steps(outer_steps)
 
 
 def _pieces(rows: int, micro_batch_size: int) -> int:

@@ -21,7 +21,7 @@ from orchestrator.control.admission.duration import (
     step_seconds,
     with_checkpoints,
 )
-from orchestrator.control.admission.episodes import episode_work
+from orchestrator.control.admission.episodes import batch_rows, episode_work
 from orchestrator.control.admission.inputs import PlanInputs
 from orchestrator.control.admission.machine import GB, USABLE_SHARE
 from orchestrator.control.admission.memory import (
@@ -200,7 +200,7 @@ def _reasons(ground: _Ground) -> Iterator[PlanReason]:
 def _options(ground: _Ground) -> Iterator[EngineOption]:
     spec = ground.spec
     open_case = memory_case(spec, ground.model, ground.lengths, len(ground.inputs.data.labels))
-    sizes = micro_batch_sizes(spec.engine, open_case, spec.training.global_batch_size)
+    sizes = micro_batch_sizes(spec.engine, open_case, batch_rows(spec))
     for way in ways(spec.engine.strategy, spec.resources.workers):
         if any(incompatibilities(features_of(_with_way(spec, way), ground.fleet.node))):
             continue  # the method, say, cannot be sharded so

@@ -28,7 +28,7 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
-from orchestrator.control.admission.episodes import learner_bytes
+from orchestrator.control.admission.episodes import batch_rows, learner_bytes
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -85,7 +85,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     case, choices = choose_engine(
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
-        resolved.spec.training.global_batch_size,
+        batch_rows(resolved.spec),
         machine.fits,
     )
     resolved = with_engine(resolved, case)
@@ -294,7 +294,7 @@ def _reasons(
     machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
 ) -> Iterator[PlanReason]:
     batch, rows = spec.training.global_batch_size, case.micro_batch_size * case.workers
-    if batch % rows:
+    if batch % rows and not isinstance(spec.method, MetaMethod):
         yield PlanReason(
             path="training.global_batch_size",
             message=f"{case.workers} workers of {case.micro_batch_size} rows do not divide {batch}",
@@ -332,6 +332,8 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
 
 def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
     everything = max(inputs.data.num_train_rows, 1)
+    if isinstance(inputs.spec.spec.method, MetaMethod):
+        return  # domains take turns
     for draw in inputs.data.draws:
         yield DrawPlan(
             domain=draw.domain,
