@@ -36,7 +36,7 @@ from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -123,8 +123,8 @@ class Attempt:
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
-            progress = restored[2] if restored else Progress()
-            self.resumed_from = restored[1].step if restored else None
+            progress = restored.progress if restored else Progress()
+            self.resumed_from = restored.reference.step if restored else None
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
@@ -139,7 +139,7 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, restored[0] if restored else None)
+            step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -187,12 +187,13 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
+    def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
+        run.is_resized = restored is not None and restored.is_resized
         trainer = FineTuneTrainer(run, model, arguments)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
