@@ -131,6 +131,22 @@ class ResourcesSpec(SpecModel):
     """What the gang gets."""
 
     workers: int = Field(default=1, ge=1, description="Rank processes that train together.")
+    min_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Fewest workers it also trains with: an attempt whose gang finds no room is made with "
+            "fewer that divide the global batch; absent: workers."
+        ),
+    )
+    patience_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How long an attempt waits for room for all workers before fewer are taken; absent: "
+            "300. Where all could never fit, fewer are taken at once."
+        ),
+    )
     cpus_per_worker: int = Field(default=1, ge=1, description="CPU cores of one worker.")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="GPUs of one worker, 0 or 1.")
     memory_gb_per_worker: float | None = Field(

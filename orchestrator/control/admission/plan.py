@@ -28,6 +28,11 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.fewest import (
+    fewest_reasons,
+    fits_at_both_ends,
+    smallest_case,
+)
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -48,6 +53,7 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
+    FewestPlan,
     MemoryPlan,
     Plan,
     PlanReason,
@@ -63,6 +69,7 @@ from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -83,7 +90,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         resolved.spec.training.global_batch_size,
-        machine.fits,
+        fits_at_both_ends(machine, resolved.spec),
     )
     resolved = with_engine(resolved, case)
     # 3. What it costs.
@@ -111,6 +118,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         time=estimate.time,
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
+        fewest=_fewest(inputs, resolved, case, lengths),
     )
 
 
@@ -172,6 +180,22 @@ def _estimate(
         time=with_checkpoints(time, checkpoint),
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def _fewest(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, lengths: RowLengths
+) -> FewestPlan | None:
+    smallest = smallest_case(case, resolved.spec)
+    if smallest is None:
+        return None
+    spec = with_workers(resolved, smallest.workers).spec
+    return FewestPlan(
+        workers=smallest.workers,
+        micro_batch_size=smallest.micro_batch_size,
+        worker_bytes=worker_memory(smallest).total_bytes,
+        host_worker_bytes=host_bytes_of_worker(smallest),
+        total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
     )
 
 
@@ -284,6 +308,7 @@ def _reasons(
     yield from cpu_reasons(machine, spec)
     yield from incompatibilities(features_of(spec, machine.hardware))
     yield from memory_reasons(machine, case, spec)
+    yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.records import Job, Reason
 from orchestrator.specs import FineTuneSpec, QloraMethod
+from orchestrator.specs.sizes import fitting_micro_batch
 
 NODE_FAILURES_TO_AVOID = 2
 
@@ -126,7 +127,7 @@ def next_rung(spec: FineTuneSpec) -> dict[str, Any] | None:
     if micro is None:
         return None  # of a script, which alone knows what would need less
     if micro > 1:
-        return {"micro_batch_size": _largest_divisor(_rows_of_worker(spec), micro // 2)}
+        return {"micro_batch_size": fitting_micro_batch(_rows_of_worker(spec), micro // 2)}
     if not engine.gradient_checkpointing:
         return {"gradient_checkpointing": True}
     if engine.strategy != "deepspeed":
@@ -158,7 +159,3 @@ def nodes_to_avoid(job: Job) -> frozenset[str]:
 
 def _rows_of_worker(spec: FineTuneSpec) -> int:
     return spec.training.global_batch_size // spec.resources.workers
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(size for size in range(limit, 0, -1) if number % size == 0)

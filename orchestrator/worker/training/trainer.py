@@ -163,6 +163,7 @@ class FineTuneTrainer(Trainer):
             universal.load(self.model_wrapped, converted)
             self._load_optimizer_and_scheduler(str(converted))  # the schedule alone
             assert self.optimizer is not None
+            assert self.lr_scheduler is not None
             rates = self.lr_scheduler.get_last_lr()
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
