@@ -23,11 +23,19 @@ from orchestrator.inspect.class_checks import (
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
 from orchestrator.inspect.overlap import overlap_warnings
-from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
+from orchestrator.inspect.tables import (
+    ReadData,
+    Reading,
+    SplitKey,
+    read_all,
+    used_splits,
+    without_extra,
+)
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
+from orchestrator.specs.understanding import slice_columns
 
 __all__ = [
     "DataFacts",
@@ -102,8 +110,10 @@ def inspect_data(
     if isinstance(spec.task, CustomTask):
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
-    how = Reading(spec.task, base_dir, fetch, doubtful)
+    extra = () if _touched("evaluation.slices", doubtful) else slice_columns(spec.evaluation.slices)
+    how = Reading(spec.task, base_dir, fetch, doubtful, extra)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
     return DataFacts(
@@ -120,18 +130,25 @@ def read_tables(
     base_dir: Path,
     fetch: Fetch | None,
     wanted: Collection[SplitKey] | None = None,
+    with_extra: bool = False,
 ) -> dict[SplitKey, pa.Table]:
     """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
 
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
-    and sources are repeated or thinned by their weights. Raises InvalidInput.
+    and sources are repeated or thinned by their weights. `with_extra` keeps the columns that
+    `evaluation.slices` names beside the roles of the test rows. Raises InvalidInput.
     """
-    how = Reading(spec.task, base_dir, fetch)
+    extra = slice_columns(spec.evaluation.slices) if with_extra else ()
+    how = Reading(spec.task, base_dir, fetch, extra=extra)
     keys = used_splits(spec.data) if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)
     return {key: found.tables[key] for key in keys}
+
+
+def _touched(path: str, doubtful: Collection[str]) -> bool:
+    return any(doubt == path or doubt.startswith(f"{path}.") for doubt in doubtful)
 
 
 def _facts(key: SplitKey, found: ReadData) -> SplitFacts:

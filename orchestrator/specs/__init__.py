@@ -33,6 +33,7 @@ from orchestrator.specs.training import (
     SelectionSpec,
     TrainingSpec,
 )
+from orchestrator.specs.understanding import ExplanationsSpec, SliceSpec
 
 __all__ = [
     "API_VERSION",
@@ -48,6 +49,7 @@ __all__ = [
     "EarlyStopping",
     "EngineSpec",
     "EvaluationSpec",
+    "ExplanationsSpec",
     "FineTune",
     "FineTuneSpec",
     "FreezeMethod",
@@ -63,6 +65,7 @@ __all__ = [
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
+    "SliceSpec",
     "Source",
     "Split",
     "Summarization",

@@ -17,6 +17,7 @@ from orchestrator.specs import (
     method_checks,
     runtime_checks,
     task_checks,
+    understanding_checks,
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
@@ -204,6 +205,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
     *method_checks.CHECKS,
+    *understanding_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

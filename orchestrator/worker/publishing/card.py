@@ -20,6 +20,7 @@ from orchestrator.specs import (
 )
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
 
 Figures = dict[str, dict[str, Any]]
 
@@ -67,6 +68,7 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_fairness(metrics),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -172,6 +174,13 @@ def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
     header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
     return _table(header, rows) + "\n\n" + note
+
+
+def _fairness(metrics: Figures) -> list[str]:
+    header, lines = fairness_part(metrics)
+    if not lines:
+        return []
+    return ["## Fairness", _table(header, lines), fairness_note(metrics)]
 
 
 def _cell(name: str, values: dict[str, Any], before: dict[str, Any] | None) -> str:

@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.sums import RowSums
+
 
 class Encoded(Protocol):
     """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""
@@ -59,6 +61,13 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SumsRows(Protocol):
+    """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
@@ -77,4 +86,8 @@ class WritesTexts(Protocol):
         self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
     ) -> dict[str, Any]:
         """Corpus metrics of texts, with `intervals` where samples are drawn."""
+        ...
+
+    def text_sums(self, written: Sequence[str], references: Sequence[str]) -> RowSums:
+        """Of the metrics that any group of texts has."""
         ...

@@ -149,7 +149,7 @@ class Attempt:
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
 
@@ -227,13 +227,21 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(
+                *(evaluation, model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 
