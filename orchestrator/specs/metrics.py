@@ -20,6 +20,8 @@ MetricName = Literal[
     "macro_recall",
     "weighted_precision",
     "weighted_recall",
+    "ece",
+    "brier",
     "loss",
     "perplexity",
     "token_accuracy",
@@ -32,7 +34,7 @@ MetricName = Literal[
     "length_ratio",
 ]
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
-METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity"})
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity", "ece", "brier"})
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
 MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
@@ -58,7 +60,7 @@ class TaskMetrics:
 
 _CLASSES = (
     *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "macro_recall"),
-    *("weighted_precision", "weighted_recall", "loss"),
+    *("weighted_precision", "weighted_recall", "ece", "brier", "loss"),
 )
 _TOKENS = ("loss", "perplexity", "token_accuracy")
 

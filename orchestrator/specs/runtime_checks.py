@@ -37,7 +37,7 @@ RESERVED_METRICS = frozenset(
     {
         *METRIC_NAMES,
         *("num_rows", "majority_accuracy", "majority_macro_f1", "per_class", "confusion_matrix"),
-        "intervals",
+        *("intervals", "reliability"),
     }
 )
 """What figures of a split hold already."""

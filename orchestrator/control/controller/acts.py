@@ -137,6 +137,11 @@ def sweep(place: Workplace, attempt: Attempt) -> Observation:
     return seen
 
 
+def clear(place: Workplace, job: Job) -> None:
+    """Deletes what a job left in the object store, except for the models it published."""
+    place.store(job.store).delete_prefix(f".checkpoints/{job.id}")
+
+
 def conclude_attempt(
     place: Workplace,
     job: Job,

@@ -22,6 +22,7 @@ from orchestrator.control.controller.abandoned import Abandoned
 from orchestrator.control.controller.acts import Workplace
 from orchestrator.control.controller.dependencies import Dependencies, Live
 from orchestrator.control.controller.effects import Effects, Key
+from orchestrator.control.controller.expiry import Expiry
 from orchestrator.control.controller.knowledge import Knowledge
 from orchestrator.control.controller.lifecycle import decide, preempted
 from orchestrator.control.controller.machines import Machines
@@ -120,6 +121,7 @@ class Controller:
         self._knowledge = Knowledge()
         self._dependencies = Dependencies(self.rows.jobs)
         self._abandoned = Abandoned(self.rows.jobs)
+        self._expiry = Expiry(self.rows.jobs)
 
     @property
     def leads(self) -> bool:
@@ -183,17 +185,11 @@ class Controller:
         if is_news or now >= self._schedule_at:
             self._schedule_at, self._waiting = now + SCHEDULE_SECONDS, waiting
             moved |= self._schedule(live, blocked, now)
-        # 6. What has outlived its time.
-        self._delete_expired(live, now)
-        return moved
-
-    def _delete_expired(self, live: Live, now: float) -> None:
-        """Except for jobs that others still wait for, or of which something may still run."""
+        # 6. What has outlived its time, and nobody waits for, and of which nothing may still run.
         needed = {name for job, _ in live.values() for name in job.after}
         needed |= {job.id for job, _ in self._abandoned.all}
-        for job in self.rows.jobs.expired(now):
-            if job.id not in needed:
-                self.rows.jobs.delete(job.id)
+        self._expiry.sweep(needed, self.means.place, self.means.effects, self._term, now)
+        return moved
 
     # The lease
 
@@ -229,6 +225,8 @@ class Controller:
                 continue  # begun before another process led: it may be no longer so
             elif key.act is Act.SWEEP:
                 self._abandoned.learn(key, result, self._lease, now)
+            elif key.act is Act.CLEAR:
+                self._expiry.learn(key, result)
             else:
                 self._knowledge.learn(key, result, now)
                 if isinstance(result, Concluded) and result.lost_nodes:

@@ -24,6 +24,7 @@ class Act(StrEnum):
     STOP = "stop"
     CONCLUDE = "conclude"  # read from the store how it ended
     SWEEP = "sweep"  # of an Attempt that was given up: end it if it is there
+    CLEAR = "clear"  # delete what an expired job left in the store
     COUNT = "count"  # of a backend, not a job: which machines it has
 
 

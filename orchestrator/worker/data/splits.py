@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from orchestrator.inspect.data import SplitKey, read_tables
 from orchestrator.specs import FineTuneSpec
 from orchestrator.storage.cache import local_copy
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded
+
+Encode = Callable[[pa.Table], Encoded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +41,8 @@ def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
     return read_tables(spec, base_dir=Path("/"), fetch=fetch, with_extra=True)
 
 
-def encode_splits(
-    spec: FineTuneSpec,
-    tables: dict[SplitKey, pa.Table],
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Splits:
-    """Mixes and tokenizes the rows of `load_tables`."""
+def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: Encode) -> Splits:
+    """Mixes and tokenizes the rows of `load_tables`, as `encode` does with a table."""
     assert spec.data.train_on is not None, "the plan resolves train_on"
     train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
     num_rows: dict[str, dict[str, int]] = {}
@@ -54,14 +51,10 @@ def encode_splits(
             num_rows.setdefault(domain, {})[split] = table.num_rows
 
     def encoded(split: str) -> dict[str, Encoded]:
-        return {
-            domain: task.encode(table, tokenizer)
-            for (domain, name), table in tables.items()
-            if name == split
-        }
+        return {domain: encode(table) for (domain, name), table in tables.items() if name == split}
 
     return Splits(
-        train=task.encode(train, tokenizer),
+        train=encode(train),
         train_digest=table_digest(train),
         valid=encoded("valid"),
         test=encoded("test"),

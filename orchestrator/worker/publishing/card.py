@@ -69,6 +69,7 @@ def model_card(
         "## Results on test",
         _results(launch, metrics, before),
         *_fairness(metrics),
+        *_calibration(metrics, before),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -183,9 +184,29 @@ def _fairness(metrics: Figures) -> list[str]:
     return ["## Fairness", _table(header, lines), fairness_note(metrics)]
 
 
+CALIBRATION = ("ece", "brier", "loss")
+
+
+def _calibration(metrics: Figures, before: Figures) -> list[str]:
+    """How far probabilities can be believed; nothing where none were judged."""
+    if not any("ece" in values for values in metrics.values()):
+        return []
+    rows = [
+        [domain, *(_cell(name, values, before.get(domain)) for name in CALIBRATION)]
+        for domain, values in metrics.items()
+        if "ece" in values
+    ]
+    note = (
+        "ECE: the mean gap between confidence and accuracy over 15 bins of equal width. Brier: the "
+        "mean squared error of the probabilities. Loss: their negative log-likelihood. Smaller is "
+        "better; `reliability` in metrics.json has the bins."
+    )
+    return ["## Calibration on test", _table(["domain", *CALIBRATION], rows) + "\n\n" + note]
+
+
 def _cell(name: str, values: dict[str, Any], before: dict[str, Any] | None) -> str:
     text = f"{values[name]:.3f}"
-    if before:
+    if before and name in before:
         text = f"{before[name]:.3f} → {text}"
     interval = values.get("intervals", {}).get(name)
     return f"{text} [{interval[0]:.3f}, {interval[1]:.3f}]" if interval else text

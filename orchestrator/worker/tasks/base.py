@@ -25,6 +25,19 @@ class Encoded(Protocol):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
+@runtime_checkable
+class StorableRows(Encoded, Protocol):
+    """Rows that are always the same, and so are kept on a node (`data.stored`).
+
+    What `__getitem__` gives is numbers, texts and lists of them, under the same keys in every row.
+    """
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Attributes with one value a row that are kept too, besides lengths and targets."""
+        ...
+
+
 class Task(Protocol):
     """Built from its spec and its base; models, tokenizers and tables are arguments."""
 
@@ -38,7 +51,9 @@ class Task(Protocol):
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel: ...
 
-    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+        """By the rows, the task's spec, the lengths of `training` and the tokenizer alone."""
+        ...
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -71,8 +86,15 @@ class SumsRows(Protocol):
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
-    prompts: list[list[int]]  # token ids the model reads
-    references: list[str]  # what it should write
+    prompts: Sequence[list[int]]  # token ids the model reads
+    references: Sequence[str]  # what it should write
+
+
+@runtime_checkable
+class ReadiesTokenizer(Protocol):
+    """A task whose tokenizer must be told something before it is used."""
+
+    def ready(self, tokenizer: PreTrainedTokenizerBase) -> None: ...
 
 
 @runtime_checkable

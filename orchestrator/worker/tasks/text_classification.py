@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ from orchestrator.worker.evaluation.sums import RowSums, class_sums
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
     """Token ids and label ids; index `PADDING` is a two-token row whose label is ignored."""
+
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, token_ids: list[list[int]], targets: np.ndarray) -> None:
         self.token_ids = token_ids

@@ -141,9 +141,12 @@ class EncoderDecoderTask(_WritingTask):
     ) -> PreTrainedModel:
         return seq2seq_model(folder, dtype)
 
-    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+    def ready(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Languages of a multilingual tokenizer: it begins and ends texts by them."""
         for attribute, code in self.writing.languages.items():
             setattr(tokenizer, attribute, code)
+
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
         before, after = self.writing.around(self.writing.place)
         read = [f"{before}{text}{after}" for text in table.column(self.writing.reads).to_pylist()]
         references: list[str] = table.column(self.writing.writes).to_pylist()

@@ -21,12 +21,14 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
+from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.orders import Shuffled
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
-from orchestrator.worker.folders import NodeFolders, find_start, node_folders
+from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.export import complete_folder, without_cache
@@ -112,12 +114,15 @@ class Attempt:
             self.code = bring_code(self.launch, self.gang, self.folders.scratch)
             functions = Functions.of(self.spec, self.code)
             start = find_start(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
-            task = customized(task_for(self.spec, start.base), functions, self.gang)
-            tokenizer = load_tokenizer(start.folder)
+            plain_task = task_for(self.spec, start.base)
+            tokenizer = load_tokenizer(start.folder, plain_task)
+            task = customized(plain_task, functions, self.gang)
             tables = transformed(
                 load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
             )
-            splits = encode_splits(self.spec, tables, task, tokenizer)
+            place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
+            encode = RowEncoder.of(self.spec, task, tokenizer, place)
+            splits = encode_splits(self.spec, tables, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
             model = apply_method(self.spec.method, loaded, start, seed)

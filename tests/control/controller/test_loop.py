@@ -17,6 +17,7 @@ from orchestrator.control.controller.loop import LEASE_SECONDS, Controller, Mean
 from orchestrator.control.controller.policy import Policy
 from orchestrator.control.controller.verbs import cancel, retry, suspend
 from orchestrator.control.store import Database
+from orchestrator.errors import StoreUnavailable
 from orchestrator.records import (
     Action,
     AttemptState,
@@ -347,8 +348,32 @@ def test_an_ended_job_is_deleted_after_its_time_unless_another_waits_for_it(
     cluster.cycles(2, seconds=40.0)
     assert cluster.job(first).state is S.SUCCEEDED, "the second has not begun"
     cancel(cluster.rows.jobs, second, ADA, cluster.clock.now)
-    cluster.cycles(2)
+    left = CheckpointStore(cluster.store, first)
+    assert left.outcome(1) is not None
+    cluster.cycles(4, seconds=3.0)
     assert cluster.rows.jobs.get(first) is None
+    assert left.outcome(1) is None
+    assert [model.ref for model in ModelRegistry(cluster.store).versions("camera")] == ["camera@1"]
+
+
+def test_what_an_expired_job_left_goes_before_its_rows_do(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id = cluster.submit(ttl_seconds_after_finished=30.0)
+    cluster.until(id, S.STARTING)
+    cluster.publish(id)
+    cluster.until(id, S.SUCCEEDED)
+    cluster.clock.sleep(31.0)
+    with monkeypatch.context() as away:
+        away.setattr(ObjectStore, "delete_prefix", _away)
+        cluster.cycles(4, seconds=3.0)
+        assert cluster.job(id).state is S.SUCCEEDED
+    cluster.cycles(4, seconds=3.0)
+    assert cluster.rows.jobs.get(id) is None
+
+
+def _away(store: ObjectStore, prefix: str) -> None:
+    raise StoreUnavailable(f"{store} is away")
 
 
 def test_a_dependency_that_fails_fails_those_that_wait_and_a_retry_is_waited_for(

@@ -117,3 +117,17 @@ def test_gaps_between_groups_have_a_part_of_their_own() -> None:
     assert f"{line} **-0.400 [-0.500, -0.300]** |" in text
     assert "The largest gaps of 1 comparisons on test" in text
     assert "## Fairness" not in card()
+
+
+def test_calibration_has_a_table_of_its_own() -> None:
+    after = {**figures(0.9, 0.6), "ece": 0.05, "brier": 0.2, "loss": 0.3}
+    after["intervals"] = {**after["intervals"], "ece": [0.04, 0.09]}
+    text = model_card(
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": after},
+        {"toy": {**figures(0.5, 0.6), "ece": 0.2, "brier": 0.5, "loss": 0.7}},
+        SelectionOutcome(last=True, step=12),
+        {"toy": {"test": 40}},
+    )
+    assert "| toy | 0.200 → 0.050 [0.040, 0.090] | 0.500 → 0.200 | 0.700 → 0.300 |" in text
+    assert "Calibration" not in card()
