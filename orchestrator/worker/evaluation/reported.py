@@ -44,13 +44,13 @@ def reported_figures(
     if isinstance(task, WritesTexts):
         assert spec.generation is not None, "the plan resolves it"
         writer = Writer(model, evaluation.tokenizer, spec.generation, task.writes_after_prompt)
-        texts, references = written_texts(writer, evaluation.gang, encoded)  # type: ignore[arg-type]
-        written = task.text_metrics(texts, references, samples, seed)
+        texts = written_texts(writer, evaluation.gang, encoded)  # type: ignore[arg-type]
+        written = task.text_metrics(texts, samples, seed)
         intervals |= written.pop("intervals")
-        figures |= {"num_written": len(texts), **written}
+        figures |= {"num_written": len(texts.written), **written}
         if sliced:
             some = chosen_rows(len(encoded), spec.generation.max_samples)
-            sliced.append((task.text_sums(texts, references), sliced[0][1].take(some)))
+            sliced.append((task.text_sums(texts), sliced[0][1].take(some)))
     if sliced and spec.slices:
         # Worked out once: the same on every rank, and not as often as there are ranks.
         found = _sliced(sliced, spec.slices, samples, seed) if evaluation.gang.is_first else None

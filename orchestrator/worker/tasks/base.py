@@ -12,6 +12,7 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.worker.evaluation.sums import RowSums
+from orchestrator.worker.evaluation.texts import Texts
 
 
 class Encoded(Protocol):
@@ -88,6 +89,7 @@ class EncodedTexts(Encoded, Protocol):
 
     prompts: Sequence[list[int]]  # token ids the model reads
     references: Sequence[str]  # what it should write
+    sources: Sequence[str]  # what was to be translated or summarized
 
 
 @runtime_checkable
@@ -104,12 +106,10 @@ class WritesTexts(Protocol):
     writes_after_prompt: bool
     """A causal model's output begins with what it read; a decoder's does not."""
 
-    def text_metrics(
-        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
-    ) -> dict[str, Any]:
-        """Corpus metrics of texts, with `intervals` where samples are drawn."""
+    def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
+        """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
         ...
 
-    def text_sums(self, written: Sequence[str], references: Sequence[str]) -> RowSums:
+    def text_sums(self, texts: Texts) -> RowSums:
         """Of the metrics that any group of texts has."""
         ...

@@ -21,7 +21,11 @@ from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.slices import NONE_OF_THEM, groups_of, sliced_figures
 from orchestrator.worker.evaluation.sums import class_sums, token_row_sums
 from orchestrator.worker.evaluation.text_sums import summarization_sums, translation_sums
-from orchestrator.worker.evaluation.texts import summarization_metrics, translation_metrics
+from orchestrator.worker.evaluation.texts import (
+    Texts,
+    summarization_metrics,
+    translation_metrics,
+)
 from orchestrator.worker.models.loading import load_tokenizer
 from orchestrator.worker.tasks import task_for
 from tests.inspect.rows import data_spec, jsonl, write
@@ -135,7 +139,7 @@ def test_sums_of_texts_are_the_metrics_themselves(
         [text for text, is_in in zip(texts, some, strict=True) if is_in]
         for texts in (WRITTEN, WANTED)
     ]
-    expected = metrics(*chosen, 0, 0)
+    expected = metrics(Texts(*chosen, sources=chosen[0]), 0, 0)
     assert figures == {name: pytest.approx(expected[name]) for name in figures}
     assert len(figures) >= 2
 
