@@ -22,6 +22,7 @@ from orchestrator.inspect.class_checks import (
 )
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
+from orchestrator.inspect.mixing import Draw, drawn_labels, epoch_draws, epoch_rows
 from orchestrator.inspect.overlap import overlap_warnings
 from orchestrator.inspect.tables import (
     ReadData,
@@ -81,6 +82,7 @@ class DataFacts:
     unread: Mapping[SplitKey, str] = field(
         default_factory=dict
     )  # digests of files left to a script
+    draws: tuple[Draw, ...] = ()  # what each domain contributes to an epoch
 
     @property
     def digests(self) -> dict[str, str]:
@@ -91,8 +93,15 @@ class DataFacts:
         }
 
     @property
+    def drawn_labels(self) -> dict[str, float]:
+        """label -> how often an epoch draws it."""
+        return drawn_labels(self.draws)
+
+    @property
     def num_train_rows(self) -> int:
-        """Rows an epoch draws, over all training domains."""
+        """Rows an epoch draws, over all domains."""
+        if self.draws:
+            return epoch_rows(self.draws)
         return sum(f.num_rows for f in self.splits.values() if f.split == "train")
 
 
@@ -116,11 +125,13 @@ def inspect_data(
     found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
+    splits = {key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables}
     return DataFacts(
-        splits={key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables},
+        splits=splits,
         labels=labels,
         problems=tuple(problems),
         warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
+        draws=epoch_draws(spec.data, _train_counts(splits)),
     )
 
 
@@ -149,6 +160,15 @@ def read_tables(
 
 def _touched(path: str, doubtful: Collection[str]) -> bool:
     return any(doubt == path or doubt.startswith(f"{path}.") for doubt in doubtful)
+
+
+def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:
+    """domain -> label -> rows to learn from; one entry without a name where rows have no labels."""
+    return {
+        domain: facts.class_counts or {"": facts.num_rows}
+        for (domain, split), facts in splits.items()
+        if split == "train"
+    }
 
 
 def _facts(key: SplitKey, found: ReadData) -> SplitFacts:

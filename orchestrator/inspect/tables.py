@@ -19,7 +19,7 @@ from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
 from orchestrator.inspect.values import is_extra
-from orchestrator.specs.data import DataSpec, Source, Split, training_domains
+from orchestrator.specs.data import DataSpec, Source, Split, drawn_domains, training_domains
 from orchestrator.specs.data_checks import sources
 from orchestrator.specs.partial import CUT_OUT
 from orchestrator.specs.task import TaskSpec
@@ -56,22 +56,22 @@ class Reading:
 
 
 def learned_from(data: DataSpec) -> list[str]:
-    """The training domains that exist and have rows to learn from."""
-    return [
-        name
-        for name in training_domains(data)
-        if name in data.domains and data.domains[name].train is not None
-    ]
+    """The training domains that exist and have rows to learn from, replayed ones too."""
+    return _with_rows(data, drawn_domains(data))
+
+
+def _with_rows(data: DataSpec, names: Collection[str]) -> list[str]:
+    return [name for name in names if name in data.domains and data.domains[name].train is not None]
 
 
 def used_splits(data: DataSpec) -> list[SplitKey]:
     """The splits the job reads: train where it learns, valid and test of every domain."""
-    training = learned_from(data)
+    drawn = learned_from(data)
     keys: list[SplitKey] = []
     for name, domain in data.domains.items():
-        if name in training:
+        if name in drawn:
             keys.append((name, "train"))
-        if domain.valid is not None or name in training:
+        if domain.valid is not None or _derives(data, name):
             keys.append((name, "valid"))
         if domain.test is not None:
             keys.append((name, "test"))
@@ -98,7 +98,8 @@ def read_all(data: DataSpec, how: Reading, *, wanted: Collection[SplitKey]) -> R
 
 
 def _derives(data: DataSpec, name: str) -> bool:
-    return data.domains[name].valid is None and name in learned_from(data)
+    """Whether valid rows are held out of train; those of replayed domains decide nothing."""
+    return data.domains[name].valid is None and name in _with_rows(data, training_domains(data))
 
 
 def _read(found: ReadData, key: SplitKey, source: Source, place: str, how: Reading) -> None:

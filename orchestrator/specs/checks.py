@@ -15,6 +15,7 @@ from orchestrator.specs import (
     data_checks,
     location_checks,
     method_checks,
+    mixing_checks,
     runtime_checks,
     task_checks,
     understanding_checks,
@@ -206,6 +207,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *task_checks.CHECKS,
     *method_checks.CHECKS,
     *understanding_checks.CHECKS,
+    *mixing_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

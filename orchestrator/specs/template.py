@@ -39,6 +39,7 @@ _WRITTEN = {
 _EXAMPLES = {
     "model.revision": "main",
     "task.labels": "[negative, positive]",
+    "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
     "training.max_target_length": "128",
@@ -53,6 +54,7 @@ _EXAMPLES = {
     "training.warmup_steps": "100",
     "training.layer_decay": "0.9",
     "training.early_stopping": "{patience: 3}",
+    "data.mixing": "{strategy: temperature, temperature: 2.0}",
     "data.transform": "rows:cleaned",
     "data.collator": "batches:collate",
     "training.loss": "losses:focal",
@@ -193,7 +195,7 @@ def _data(
     trained = [domain for domain, splits in domains.items() if "train" in splits]
     example = f"[{', '.join(map(_scalar, trained))}]"
     yield from _field("data.train_on", None, 4, example=example)
-    for path in ("data.valid_fraction", "data.transform", "data.collator"):
+    for path in ("data.valid_fraction", "data.mixing", "data.transform", "data.collator"):
         if path not in WITHOUT_EFFECT[task]:
             yield from _field(path, None, 4)
 

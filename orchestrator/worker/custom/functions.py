@@ -26,7 +26,7 @@ from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.evaluation.classification import softmax
 from orchestrator.worker.evaluation.sums import RowSums
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Encoded, SumsRows, Task
+from orchestrator.worker.tasks.base import Counts, Encoded, SumsRows, Task
 
 IGNORED = -100  # the label of rows that fill a short batch
 
@@ -181,6 +181,11 @@ class CustomizedTask:
             raise UserCodeError(f"{what} gave a loss that does not depend on the logits")
         summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
         return summed
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        if self._functions.loss is None and isinstance(self._task, Counts):
+            return self._task.counted(labels)
+        return (labels != IGNORED).sum()
 
     def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         return self._task.predictions(outputs, labels)

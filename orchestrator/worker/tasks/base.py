@@ -84,6 +84,15 @@ class SumsRows(Protocol):
     def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
 
 
+@runtime_checkable
+class Counts(Protocol):
+    """A task whose loss is divided by something else than the number of labels that count."""
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Of some rows, what their `loss_sum` is divided by; sums over the global batch."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 

@@ -55,6 +55,7 @@ class TextClassificationTask:
         self.names = spec.labels
         self.max_length = max_length
         self.ids = {name: number for number, name in enumerate(spec.labels)}
+        self.class_weights = _class_weights(spec)
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
@@ -95,9 +96,20 @@ class TextClassificationTask:
         return batch
 
     def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        weights = self.class_weights
         return torch.nn.functional.cross_entropy(
-            outputs.logits.float(), labels, ignore_index=IGNORED, reduction="sum"
+            outputs.logits.float(),
+            labels,
+            weight=None if weights is None else weights.to(outputs.logits.device),
+            ignore_index=IGNORED,
+            reduction="sum",
         )
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        counts = labels[labels != IGNORED]
+        if self.class_weights is None:
+            return torch.tensor(len(counts))
+        return self.class_weights[counts.cpu()].sum()
 
     def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = outputs.logits.float()
@@ -113,3 +125,13 @@ class TextClassificationTask:
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
         return bootstrap_intervals(predictions, labels, len(self.names), num_samples, seed)
+
+
+def _class_weights(spec: TextClassification) -> torch.Tensor | None:
+    """In the order of the labels; None where all rows count alike."""
+    if spec.class_weights is None:
+        return None
+    assert spec.labels is not None
+    weights = spec.class_weights.weights
+    assert weights is not None, "the plan resolves balanced weights"
+    return torch.tensor([weights[label] for label in spec.labels])
