@@ -15,8 +15,10 @@ from orchestrator.specs import (
     data_checks,
     location_checks,
     method_checks,
+    mixing_checks,
     runtime_checks,
     task_checks,
+    understanding_checks,
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
@@ -242,6 +244,8 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
     *method_checks.CHECKS,
+    *understanding_checks.CHECKS,
+    *mixing_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),

@@ -6,8 +6,9 @@ checks, the plan and everything that shows figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import StringConstraints
 
@@ -35,6 +36,20 @@ MetricName = Literal[
 ]
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
 METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity", "ece", "brier"})
+
+FLOORS: dict[str, str] = {
+    "majority": "always answering the most frequent class",
+    "copy": "giving the source back untranslated",
+    "lead": "giving the first sentence of the text",
+}
+"""What asks no model, and what it does: `copy_chrf` stands beside `chrf`."""
+
+
+def floor_of(values: Mapping[str, Any], metric: str) -> float | None:
+    """The floor of a metric among the figures of a split; None where it has none."""
+    found = (values.get(f"{floor}_{metric}") for floor in FLOORS)
+    return next((value for value in found if isinstance(value, float)), None)
+
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
 MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
+from orchestrator.specs.understanding import ExplanationsSpec, SliceName, SliceSpec
 
 
 class EarlyStopping(SpecModel):
@@ -288,6 +289,24 @@ class EvaluationSpec(SpecModel):
         ge=0,
         le=100_000,
         description="Resamples for the confidence intervals; 0: none.",
+    )
+    slices: dict[SliceName, SliceSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Ways to cut the test rows into groups whose figures are compared: by a column, by "
+            "terms, by lengths or by label."
+        ),
+    )
+    explain: bool | None = Field(
+        default=None,
+        description=(
+            "Publish which words carry the decisions, with the model (explanations.html); "
+            "absent: no."
+        ),
+    )
+    explanations: ExplanationsSpec | None = Field(
+        default=None, description="Which decisions are explained, with explain: true."
     )
 
     @property

@@ -53,6 +53,7 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
+    DrawPlan,
     FewestPlan,
     MemoryPlan,
     Plan,
@@ -111,6 +112,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         model=inputs.model,
         hardware=inputs.hardware,
         splits=tuple(_splits(inputs)),
+        draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
         memory=_memory(machine, case),
@@ -335,6 +337,18 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
         )
 
 
+def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
+    everything = max(inputs.data.num_train_rows, 1)
+    for draw in inputs.data.draws:
+        yield DrawPlan(
+            domain=draw.domain,
+            rows=draw.rows,
+            drawn=draw.drawn,
+            share=round(draw.drawn / everything, 4),
+            replayed=draw.replayed,
+        )
+
+
 def _lists_labels(spec: FineTuneSpec) -> bool:
     return isinstance(spec.task, TextClassification) and spec.task.labels is not None
 
@@ -344,6 +358,7 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
+    yield from _class_weights(written, resolved)
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
@@ -354,3 +369,14 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if written.selection.metric is None and resolved.selection.metric is not None:
         why = "the task's main metric on valid"
         yield Choice(path="selection.metric", value=resolved.selection.metric, why=why)
+
+
+def _class_weights(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
+    if not isinstance(written.task, TextClassification):
+        return
+    assert isinstance(resolved.task, TextClassification)
+    asked, found = written.task.class_weights, resolved.task.class_weights
+    if asked is not None and asked.balanced and found is not None:
+        shown = ", ".join(f"{label} {weight:g}" for label, weight in (found.weights or {}).items())
+        why = "by how often an epoch draws each"
+        yield Choice(path="task.class_weights", value=shown, why=why)

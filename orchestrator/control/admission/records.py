@@ -172,6 +172,16 @@ class SplitPlan(Facts):
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 
 
+class DrawPlan(Facts):
+    """What a domain contributes to an epoch; of a curriculum, to an epoch on average."""
+
+    domain: str
+    rows: int = Field(description="That it has to learn from.")
+    drawn: int = Field(description="Rows of an epoch.")
+    share: float = Field(description="Of all rows of an epoch.")
+    replayed: bool = Field(default=False, description="By data.mixing.replay.")
+
+
 class Estimates(Facts):
     """What a plan foretells of a job."""
 
@@ -206,6 +216,7 @@ class Plan(Record):
     model: ModelFacts | None
     hardware: HardwareFacts
     splits: tuple[SplitPlan, ...]
+    draws: tuple[DrawPlan, ...] = Field(default=(), description="What each domain contributes.")
     # A custom task's script decides all of these itself; they are absent then, and all together.
     trainable_parameters: int | None = None
     total_parameters: int | None = None

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.interfaces.cli import figures
-from orchestrator.interfaces.cli.preview import class_counts_text
+from orchestrator.interfaces.cli.preview import class_counts_text, draws_table
 from orchestrator.interfaces.cli.tables import labelled, plain_table
 from orchestrator.specs import CustomTask
 
@@ -36,6 +36,9 @@ def plan_views(plan: Plan) -> Iterator[RenderableType]:
         yield labelled(_costs(plan, found))
         yield Text()
         yield _splits_table(plan)
+    if len(plan.draws) > 1 or plan.spec.spec.data.mixing is not None:
+        yield Text()
+        yield draws_table(plan.draws)
     if plan.choices:
         yield Text()
         yield Text("Chosen by the plan", style="dim")

@@ -44,12 +44,15 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Table:
-    """One row for each domain and metric; of classes with its floor, always saying the commonest.
+    """One row for each domain and metric, with its floor where what asks no model has a figure.
 
     The gain is coloured by whether it is one, which for a loss means less.
     """
-    floors = {f"majority_{metric}" for metric in metrics}
-    has_floor = any(not floors.isdisjoint(values) for values in after.values())
+    from orchestrator.specs.metrics import floor_of
+
+    has_floor = any(
+        floor_of(values, metric) is not None for values in after.values() for metric in metrics
+    )
     headings = ["domain", "metric", ">after", ">95 % interval", ">rows"]
     if has_floor:
         headings[4:4] = [">floor"]
@@ -70,7 +73,7 @@ def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Ta
                 row.append(_gain(before.get(domain, {}).get(metric), values.get(metric), metric))
             row.append(interval(values, metric))
             if has_floor:
-                row.append(figures.score(values.get(f"majority_{metric}")))
+                row.append(figures.score(floor_of(values, metric)))
             row.append(f"{values['num_rows']:,}" if first and "num_rows" in values else "")
             table.add_row(*row)
             first = False
@@ -95,8 +98,7 @@ def gains(after: Metrics, before: Metrics, metric: str) -> dict[str, float]:
 
 
 def _gain(before: object, after: object, metric: str) -> Text:
-    from orchestrator.specs import METRICS_TO_MINIMIZE
-    from orchestrator.specs.metrics import METRIC_NAMES
+    from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
 
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return Text(figures.NOTHING)

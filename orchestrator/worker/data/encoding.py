@@ -24,7 +24,7 @@ from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.tasks.base import Encoded, Task
 
-FORMAT = 1
+FORMAT = 2
 _LIBRARIES = ("tokenizers", "transformers")
 _TOKENIZER_FILES = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "chat_template*"),

@@ -42,6 +42,7 @@ class StoredRows:
     targets: np.ndarray
     prompts: Sequence[list[int]] = ()
     references: Sequence[str] = ()
+    sources: Sequence[str] = ()
 
     def __init__(self, table: pa.Table) -> None:
         self._filler: dict[str, Any] = json.loads(table.schema.metadata[_FILLER])

@@ -18,8 +18,10 @@ from orchestrator.specs import (
     QloraMethod,
     TextClassification,
 )
+from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
 
 Figures = dict[str, dict[str, Any]]
 
@@ -67,6 +69,7 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_fairness(metrics),
         *_calibration(metrics, before),
         "## Data",
         _data(launch, rows),
@@ -158,21 +161,28 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    has_floor = isinstance(launch.spec.spec.task, TextClassification)
+    main = TASK_METRICS[launch.spec.spec.task.type].shown[0]
+    floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = [f"{values['majority_accuracy']:.3f}"] if has_floor else []
+        floor = [f"{values[f'{name}_{main}']:.3f}" for name in floors]
         rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
     note = "Before training → after it, with the 95 % bootstrap interval of the latter."
-    if has_floor:
-        note += " The floor is the accuracy of always answering the most frequent class."
+    note += "".join(f" The floor is the {main} of {FLOORS[name]}." for name in floors)
     signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
     if signatures:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
-    header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
+    header = ["domain", "role", "rows", *shown, *("floor" for _ in floors)]
     return _table(header, rows) + "\n\n" + note
+
+
+def _fairness(metrics: Figures) -> list[str]:
+    header, lines = fairness_part(metrics)
+    if not lines:
+        return []
+    return ["## Fairness", _table(header, lines), fairness_note(metrics)]
 
 
 CALIBRATION = ("ece", "brier", "loss")
@@ -268,13 +278,14 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
+    main = TASK_METRICS[spec.task.type].shown[0]
     weak = [
         domain
         for domain, values in metrics.items()
-        if "accuracy" in values and values["accuracy"] <= values["majority_accuracy"]
+        if (floor := floor_of(values, main)) is not None and values[main] <= floor
     ]
     if weak:
-        lines.append(f"- No better than the majority floor on: {', '.join(weak)}.")
+        lines.append(f"- No better than the floor on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")

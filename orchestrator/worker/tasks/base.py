@@ -11,6 +11,9 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.sums import RowSums
+from orchestrator.worker.evaluation.texts import Texts
+
 
 class Encoded(Protocol):
     """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""
@@ -74,11 +77,28 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SumsRows(Protocol):
+    """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A task whose loss is divided by something else than the number of labels that count."""
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Of some rows, what their `loss_sum` is divided by; sums over the global batch."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
     prompts: Sequence[list[int]]  # token ids the model reads
     references: Sequence[str]  # what it should write
+    sources: Sequence[str]  # what was to be translated or summarized
 
 
 @runtime_checkable
@@ -95,8 +115,10 @@ class WritesTexts(Protocol):
     writes_after_prompt: bool
     """A causal model's output begins with what it read; a decoder's does not."""
 
-    def text_metrics(
-        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
-    ) -> dict[str, Any]:
-        """Corpus metrics of texts, with `intervals` where samples are drawn."""
+    def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
+        """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
+        ...
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        """Of the metrics that any group of texts has."""
         ...

@@ -15,14 +15,15 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import AdapterMethod, CustomTask
+from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.orders import Shuffled
+from orchestrator.worker.data.mixing import Learned, mixed_order
+from orchestrator.worker.data.orders import EpochOrder
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -154,7 +155,7 @@ class Attempt:
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
 
@@ -170,7 +171,7 @@ class Attempt:
         assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
-            order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
+            order=self._order(splits),
             global_batch_size=spec.training.global_batch_size,
             micro_batch_size=spec.engine.micro_batch_size,
             num_workers=self.gang.world_size,
@@ -190,6 +191,17 @@ class Attempt:
             reporter=self.reporter,
             progress=progress,
             num_steps=total_steps(spec, batches.steps_per_epoch),
+        )
+
+    def _order(self, splits: Splits) -> EpochOrder:
+        spec = self.spec
+        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
+        return mixed_order(
+            spec.data.mixing,
+            Learned(splits.train_digest, splits.train_domains, classes),
+            spec.training.seed,
+            spec.training.global_batch_size,
+            partial(total_steps, spec),
         )
 
     def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
@@ -233,13 +245,21 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(
+                *(evaluation, model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 

@@ -42,7 +42,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Counts, Encoded, Task
 from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
@@ -122,6 +122,17 @@ class FineTuneTrainer(Trainer):
     ) -> torch.Tensor:
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
         return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
+
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Any], device: torch.device
+    ) -> torch.Tensor | int | None:
+        """What the loss of a step is divided by, over all micro-batches and ranks."""
+        task = self.run.task
+        if not isinstance(task, Counts):
+            return super()._get_num_items_in_batch(batch_samples, device)
+        counted = torch.stack([task.counted(batch["labels"]) for batch in batch_samples]).sum(0)
+        everywhere: torch.Tensor = self.accelerator.gather(counted.to(device)[None])
+        return everywhere.sum(0)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is not None:
