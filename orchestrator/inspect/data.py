@@ -33,11 +33,13 @@ from orchestrator.inspect.tables import (
     lent_splits,
     read_all,
     used_splits,
+    without_extra,
 )
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
+from orchestrator.specs.understanding import slice_columns
 
 __all__ = [
     "DataFacts",
@@ -131,9 +133,11 @@ def inspect_data(
     if isinstance(spec.task, CustomTask):
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
-    how = Reading(spec.task, base_dir, fetch, doubtful)
+    extra = () if _touched("evaluation.slices", doubtful) else slice_columns(spec.evaluation.slices)
+    how = Reading(spec.task, base_dir, fetch, doubtful, extra)
     wanted = [*used_splits(spec.data), *lent_splits(spec)]
     found = read_all(spec.data, how, wanted=wanted)
+    found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
     problems = [
         *found.problems,
@@ -163,18 +167,25 @@ def read_tables(
     base_dir: Path,
     fetch: Fetch | None,
     wanted: Collection[SplitKey] | None = None,
+    with_extra: bool = False,
 ) -> dict[SplitKey, pa.Table]:
     """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
 
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
-    and sources are repeated or thinned by their weights. Raises InvalidInput.
+    and sources are repeated or thinned by their weights. `with_extra` keeps the columns that
+    `evaluation.slices` names beside the roles of the test rows. Raises InvalidInput.
     """
-    how = Reading(spec.task, base_dir, fetch)
+    extra = slice_columns(spec.evaluation.slices) if with_extra else ()
+    how = Reading(spec.task, base_dir, fetch, extra=extra)
     keys = [*used_splits(spec.data), *lent_splits(spec)] if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)
     return {key: found.tables[key] for key in keys}
+
+
+def _touched(path: str, doubtful: Collection[str]) -> bool:
+    return any(doubt == path or doubt.startswith(f"{path}.") for doubt in doubtful)
 
 
 def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
+from orchestrator.inspect.values import is_extra
 from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import DataSpec, Source, Split, drawn_domains, training_domains
 from orchestrator.specs.data_checks import sources
@@ -50,6 +51,7 @@ class Reading:
     base_dir: Path
     fetch: Fetch | None = None
     doubtful: Collection[str] = ()  # fields the schema or the checks refused
+    extra: Sequence[str] = ()  # columns of test rows that no model sees
 
     def is_doubtful(self, place: str) -> bool:
         return any(d == place or d.startswith((f"{place}.", f"{place}[")) for d in self.doubtful)
@@ -117,7 +119,14 @@ def _read(found: ReadData, key: SplitKey, source: Source, place: str, how: Readi
         found.problems.extend(_exists(source, place, how))
         return
     try:
-        rows = read_source(source, place, task=how.task, base_dir=how.base_dir, fetch=how.fetch)
+        rows = read_source(
+            source,
+            place,
+            task=how.task,
+            base_dir=how.base_dir,
+            fetch=how.fetch,
+            extra=how.extra if key[1] == "test" else (),
+        )
     except InvalidInput as error:
         found.problems.extend(error.problems)
         return
@@ -172,6 +181,11 @@ def _without(tables: list[pa.Table], mask: pa.Array) -> list[pa.Table]:
         kept.append(table.filter(pc.invert(here)))
         start += table.num_rows
     return kept
+
+
+def without_extra(table: pa.Table) -> pa.Table:
+    """A table's roles alone."""
+    return table.select([role for role in table.column_names if not is_extra(role)])
 
 
 def _digest(parts: list[str]) -> str:

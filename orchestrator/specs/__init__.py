@@ -44,6 +44,7 @@ from orchestrator.specs.training import (
     SelectionSpec,
     TrainingSpec,
 )
+from orchestrator.specs.understanding import ExplanationsSpec, SliceSpec
 
 __all__ = [
     "API_VERSION",
@@ -60,6 +61,7 @@ __all__ = [
     "EarlyStopping",
     "EngineSpec",
     "EvaluationSpec",
+    "ExplanationsSpec",
     "FineTune",
     "FineTuneSpec",
     "FreezeMethod",
@@ -77,6 +79,7 @@ __all__ = [
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
+    "SliceSpec",
     "Source",
     "Split",
     "Summarization",

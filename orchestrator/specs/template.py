@@ -45,6 +45,9 @@ _EXAMPLES = {
     "training.max_target_length": "128",
     "evaluation.batch_size": "64",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
+    "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
+    "evaluation.explain": "true",
+    "evaluation.explanations": "{samples_per_class: 5, worst_errors: 10}",
     "data.train_on": "[…]",
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
@@ -88,7 +91,12 @@ _EXAMPLES_OF_TASKS = {
     ("summarization", "prompt"): "'Summarize: {text}'",
 }
 _OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
-_OF_CLASSES = frozenset({"training.loss", "data.collator", "evaluation.custom_metrics"})
+_OF_CLASSES = frozenset(
+    {
+        *("training.loss", "data.collator", "evaluation.custom_metrics"),
+        *("evaluation.explain", "evaluation.explanations"),
+    }
+)
 WITHOUT_EFFECT = {
     "text-classification": _OF_TEXTS,
     "causal-lm": _OF_TEXTS | _OF_CLASSES,

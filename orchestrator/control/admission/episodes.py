@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from orchestrator.control.admission.exchange import update_bytes
 from orchestrator.control.admission.memory import FP32, MemoryCase
 from orchestrator.control.admission.throughput import Speed
+from orchestrator.inspect.data import DataFacts
 from orchestrator.specs import AdaptationSpec, FineTuneSpec, MetaMethod, TextClassification
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.method import InnerOptimizer
 
 _MOMENTS: dict[InnerOptimizer, int] = {"adam": 2, "sgd": 0}
@@ -114,6 +116,20 @@ def updating_seconds(case: MemoryCase, work: AdaptationWork, speed: Speed) -> fl
     steps = work.updates * update_bytes(_MOMENTS[work.optimizer])
     joint = work.joint_updates * update_bytes(_MOMENTS["adam"])
     return case.model.trainable_parameters * (steps + joint) / speed.memory_bytes
+
+
+def lent(data: DataFacts, spec: FineTuneSpec) -> dict[str, int]:
+    """Fields of `Work`: held-out domains that are adapted to, and the rows measured on."""
+    how = spec.evaluation.adaptation
+    if how is None:
+        return {}
+    names = adaptation_domains(how, spec.data)
+    rows = [
+        min(facts.num_rows, how.max_test_rows or facts.num_rows)
+        for (name, split), facts in data.splits.items()
+        if split == "test" and name in names
+    ]
+    return {"lent_domains": len(names), "lent_test_rows": sum(rows)}
 
 
 def joint_steps(how: AdaptationSpec, method: MetaMethod, outer_steps: int) -> int:

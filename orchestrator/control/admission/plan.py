@@ -28,7 +28,12 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
-from orchestrator.control.admission.episodes import batch_rows, learner_bytes
+from orchestrator.control.admission.episodes import batch_rows, learner_bytes, lent
+from orchestrator.control.admission.fewest import (
+    fewest_reasons,
+    fits_at_both_ends,
+    smallest_case,
+)
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -50,6 +55,7 @@ from orchestrator.control.admission.records import (
     Choice,
     DiskPlan,
     DrawPlan,
+    FewestPlan,
     MemoryPlan,
     Plan,
     PlanReason,
@@ -64,8 +70,8 @@ from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, MetaMethod, TextClassification
-from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -86,7 +92,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         batch_rows(resolved.spec),
-        machine.fits,
+        fits_at_both_ends(machine, resolved.spec),
     )
     resolved = with_engine(resolved, case)
     # 3. What it costs.
@@ -115,6 +121,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         time=estimate.time,
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
+        fewest=_fewest(inputs, resolved, case, lengths),
     )
 
 
@@ -180,6 +187,22 @@ def _estimate(
     )
 
 
+def _fewest(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, lengths: RowLengths
+) -> FewestPlan | None:
+    smallest = smallest_case(case, resolved.spec)
+    if smallest is None:
+        return None
+    spec = with_workers(resolved, smallest.workers).spec
+    return FewestPlan(
+        workers=smallest.workers,
+        micro_batch_size=smallest.micro_batch_size,
+        worker_bytes=worker_memory(smallest).total_bytes,
+        host_worker_bytes=host_bytes_of_worker(smallest),
+        total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
+    )
+
+
 def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
     """What the model is to write at the end; nothing for tasks that write no texts."""
     target = target_length(spec)
@@ -195,27 +218,13 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
     return {"generated_rows": rows, "generated_tokens": settings.max_new_tokens or target}
 
 
-def _lent(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
-    """Held-out domains that are adapted to, and what is measured on."""
-    how = spec.evaluation.adaptation
-    names = adaptation_domains(how, spec.data)
-    if how is None:
-        return {}
-    rows = [
-        min(facts.num_rows, how.max_test_rows or facts.num_rows)
-        for (name, split), facts in inputs.data.splits.items()
-        if split == "test" and name in names
-    ]
-    return {"lent_domains": len(names), "lent_test_rows": sum(rows)}
-
-
 def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
     """What is evaluated."""
     return Work(
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
-        **_lent(inputs, spec),
+        **lent(inputs.data, spec),
         **_generated(inputs, spec),
     )
 
@@ -304,6 +313,7 @@ def _reasons(
     yield from cpu_reasons(machine, spec)
     yield from incompatibilities(features_of(spec, machine.hardware))
     yield from memory_reasons(machine, case, spec)
+    yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
 
 

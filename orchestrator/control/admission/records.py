@@ -201,6 +201,16 @@ class Estimates(Facts):
     disk: DiskPlan
 
 
+class FewestPlan(Facts):
+    """The job at its smallest: with `resources.min_workers`, or the next number that divides."""
+
+    workers: int
+    micro_batch_size: int
+    worker_bytes: int
+    host_worker_bytes: int = Field(description="Of one worker at its peak, in host memory.")
+    total_seconds: float
+
+
 class Plan(Record):
     """Admission's answer."""
 
@@ -222,6 +232,9 @@ class Plan(Record):
     time: TimePlan | None = None
     checkpoint: CheckpointPlan | None = None
     disk: DiskPlan | None = None
+    fewest: FewestPlan | None = Field(
+        default=None, description="With as few workers as it may have; absent: it has all or none."
+    )
 
     @property
     def fits(self) -> bool:

@@ -135,6 +135,14 @@ def _costs(plan: Plan, found: Estimates) -> Iterator[tuple[str, str]]:
         f"{kept}{where}, scratch {figures.size(disk.scratch_bytes)}",
     )
     yield "Memory", _memory_text(found.memory)
+    if (least := plan.fewest) is not None:
+        noun = "worker" if least.workers == 1 else "workers"
+        yield (
+            "At least",
+            f"{least.workers} {noun} × {least.micro_batch_size} rows, "
+            f"{figures.size(least.worker_bytes)} each, "
+            f"about {figures.duration(least.total_seconds)}",
+        )
 
 
 def _memory_text(memory: MemoryPlan) -> str:

@@ -30,6 +30,7 @@ class Splits:
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
     lent: dict[str, Encoded] = field(default_factory=dict)  # held-out domain -> rows to adapt with
+    test_rows: dict[str, pa.Table] = field(default_factory=dict)  # as read, with slices' columns
 
 
 def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
@@ -40,7 +41,7 @@ def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
         cache: Local folder for copies of what lies in object stores.
     """
     fetch = partial(local_copy, cache_dir=cache)
-    return read_tables(spec, base_dir=Path("/"), fetch=fetch)
+    return read_tables(spec, base_dir=Path("/"), fetch=fetch, with_extra=True)
 
 
 def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: Encode) -> Splits:
@@ -68,6 +69,7 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
             for (domain, split), table in tables.items()
             if split == "train" and domain not in drawn
         },
+        test_rows={name: table for (name, split), table in tables.items() if split == "test"},
     )
 
 

@@ -22,6 +22,7 @@ from orchestrator.worker.evaluation.classification import (
     bootstrap_intervals,
     classification_metrics,
 )
+from orchestrator.worker.evaluation.sums import RowSums, class_sums
 
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
@@ -116,6 +117,9 @@ class TextClassificationTask:
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return classification_metrics(predictions, labels, self.names)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return class_sums(predictions.argmax(axis=1), labels, len(self.names))
 
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int

@@ -46,7 +46,7 @@ from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -143,8 +143,8 @@ class Attempt:
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
-            progress = restored[2] if restored else Progress()
-            self.resumed_from = restored[1].step if restored else None
+            progress = restored.progress if restored else Progress()
+            self.resumed_from = restored.reference.step if restored else None
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
@@ -159,7 +159,7 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, splits, restored[0] if restored else None)
+            step = self._train(run, model, splits, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -169,7 +169,7 @@ class Attempt:
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
         # 5. How well they learn from a few rows of domains that were held out.
         adaptation = self._adapt(run, published, splits)
         if adaptation is None:
@@ -232,11 +232,14 @@ class Attempt:
             partial(total_steps, spec),
         )
 
-    def _train(self, run: Run, model: torch.nn.Module, splits: Splits, resume: Path | None) -> int:
+    def _train(
+        self, run: Run, model: torch.nn.Module, splits: Splits, restored: Restored | None
+    ) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
+        run.is_resized = restored is not None and restored.is_resized
         trainer = trainer_for(run, model, splits, self.folders.scratch)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
@@ -271,13 +274,21 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(
+                *(evaluation, model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 
