@@ -45,6 +45,7 @@ _EXAMPLES = {
     "training.max_target_length": "128",
     "evaluation.batch_size": "64",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
+    "evaluation.adaptation": "{shots: [0, 4, 16], seeds: 5}",
     "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
     "evaluation.explain": "true",
     "evaluation.explanations": "{samples_per_class: 5, worst_errors: 10}",

@@ -288,8 +288,8 @@ class EvaluationSpec(SpecModel):
     adaptation: AdaptationSpec | None = Field(
         default=None,
         description=(
-            "How well the published weights learn from a few rows of domains that were held out; "
-            "absent: not measured."
+            "Measure how well the published weights learn from a few rows of domains that were "
+            "held out; absent: no."
         ),
     )
     bootstrap_samples: int = Field(

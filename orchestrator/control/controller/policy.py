@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.records import Job, Reason
-from orchestrator.specs import FineTuneSpec, QloraMethod
+from orchestrator.specs import FineTuneSpec, MetaMethod, QloraMethod
 from orchestrator.specs.sizes import fitting_micro_batch, rows_of_worker
 
 NODE_FAILURES_TO_AVOID = 2

@@ -45,6 +45,7 @@ from orchestrator.worker.publishing.adaptation import adaptation_section
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import Task
 from orchestrator.worker.training.arguments import total_steps, training_arguments
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
@@ -138,16 +139,11 @@ class Attempt:
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
             splits = encode_splits(self.spec, tables, encode)
-            seed = self.spec.training.seed
-            loaded = load_model(task, start.base, tokenizer, seed)
-            model = apply_method(self.spec.method, loaded, start, seed)
-            del loaded
+            model = self._model(task, start, tokenizer)
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored.progress if restored else Progress()
             self.resumed_from = restored.reference.step if restored else None
-        batch_size = self.spec.evaluation.batch_size
-        assert batch_size is not None, "the plan resolves it"
-        evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
+        evaluation = self._evaluation(task, tokenizer)
         # 2. How good the start is, once a job.
         if self.spec.evaluation.before and not progress.before:
             with self.clock.phase(Phase.EVALUATE_BEFORE):
@@ -175,8 +171,19 @@ class Attempt:
         if adaptation is None:
             return self._interrupted(run, step)
         # 6. Publish: manifest last, then the Outcome.
-        measured = Measured(metrics, adaptation)
-        return self._publish(run, folder, splits, measured, step)
+        return self._publish(run, folder, splits, Measured(metrics, adaptation), step)
+
+    def _model(
+        self, task: Task, start: Start, tokenizer: PreTrainedTokenizerBase
+    ) -> torch.nn.Module:
+        seed = self.spec.training.seed
+        loaded = load_model(task, start.base, tokenizer, seed)
+        return apply_method(self.spec.method, loaded, start, seed)
+
+    def _evaluation(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> EvaluationPass:
+        batch_size = self.spec.evaluation.batch_size
+        assert batch_size is not None, "the plan resolves it"
+        return EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
 
     def _prepare(
         self,
