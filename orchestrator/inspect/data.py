@@ -14,17 +14,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator.inspect.class_checks import (
-    class_counts,
-    class_problems,
-    class_warnings,
-    labels_of,
-)
+from orchestrator.inspect.class_checks import class_problems, class_warnings, labels_of
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
+from orchestrator.inspect.labels import (
+    LABEL,
+    LabelForm,
+    NumberFacts,
+    class_counts,
+    form_of,
+    number_facts,
+)
 from orchestrator.inspect.overlap import overlap_warnings
 from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
-from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
@@ -57,9 +59,10 @@ class SplitFacts:
     split: Split
     num_rows: int
     digest: str
-    class_counts: Mapping[str, int]  # empty for tasks without labels
+    class_counts: Mapping[str, int]  # rows that have a label; empty for tasks without classes
     derived: bool  # held out of train by valid_fraction
     characters: LengthFacts
+    numbers: NumberFacts | None = None  # of a regression's labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,11 @@ def inspect_data(
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
     return DataFacts(
-        splits={key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables},
+        splits={
+            key: _facts(key, found, form_of(spec.task))
+            for key in used_splits(spec.data)
+            if key in found.tables
+        },
         labels=labels,
         problems=tuple(problems),
         warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
@@ -123,6 +130,7 @@ def read_tables(
 ) -> dict[SplitKey, pa.Table]:
     """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
 
+    A label that is no single class is a string too: see `inspect.labels`.
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
     and sources are repeated or thinned by their weights. Raises InvalidInput.
     """
@@ -134,16 +142,17 @@ def read_tables(
     return {key: found.tables[key] for key in keys}
 
 
-def _facts(key: SplitKey, found: ReadData) -> SplitFacts:
+def _facts(key: SplitKey, found: ReadData, form: LabelForm) -> SplitFacts:
     table = found.tables[key]
     return SplitFacts(
         domain=key[0],
         split=key[1],
         num_rows=table.num_rows,
         digest=found.digests[key],
-        class_counts=class_counts([table]),
+        class_counts=class_counts([table], form),
         derived=key in found.derived,
         characters=_lengths(table),
+        numbers=number_facts(table, form),
     )
 
 

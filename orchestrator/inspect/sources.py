@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import DataFile, Fetch, file_digest, files_of
+from orchestrator.inspect.labels import ONE_CLASS, LabelForm, form_of
 from orchestrator.inspect.readers import line_of, read_file
 from orchestrator.specs.data import Source
 from orchestrator.specs.task import TaskSpec, default_columns
@@ -46,19 +47,19 @@ def read_source(
 ) -> SourceRows:
     """Reads a source whole; raises InvalidInput with what is wrong in all of its files."""
     columns = {**default_columns(task), **(source.columns or {})}
+    form = form_of(task)
     if source.hub is not None:
         from orchestrator.inspect.hub import read_hub
 
-        table, content = read_hub(source, columns, place, base_dir=base_dir)
-        return SourceRows(
-            place, table, _digest(source, columns, [("rows", content)]), source.weight
-        )
+        table, content = read_hub(source, columns, place, base_dir=base_dir, form=form)
+        digest = _digest(source, columns, form, [("rows", content)])
+        return SourceRows(place, table, digest, source.weight)
     files = files_of(source, place, base_dir=base_dir, fetch=fetch)
     tables: list[pa.Table] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            tables.append(read_file(file, columns, place))
+            tables.append(read_file(file, columns, place, form))
         except InvalidInput as error:
             problems.extend(error.problems)
     if problems:
@@ -68,7 +69,8 @@ def read_source(
         what = files[0].shown if len(files) == 1 else str(source.path)
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
-    digest = _digest(source, columns, [(file.format, file_digest(file.path)) for file in files])
+    contents = [(file.format, file_digest(file.path)) for file in files]
+    digest = _digest(source, columns, form, contents)
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 
@@ -86,9 +88,13 @@ def check_source_exists(
     return []
 
 
-def _digest(source: Source, columns: Mapping[str, str], contents: list[tuple[str, str]]) -> str:
+def _digest(
+    source: Source, columns: Mapping[str, str], form: LabelForm, contents: Sequence[tuple[str, str]]
+) -> str:
     """sha256 of what is read (format and digest of each file) and of how it is used."""
     document = {"columns": dict(columns), "weight": source.weight, "contents": contents}
+    if form != ONE_CLASS:
+        document["labels"] = asdict(form)
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs import (
+    classification_checks,
     data_checks,
     location_checks,
     method_checks,
@@ -203,6 +204,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
+    *classification_checks.CHECKS,
     *method_checks.CHECKS,
     (("model", "task"), _model),
     (

@@ -6,8 +6,9 @@ checks, the plan and everything that shows figures.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import StringConstraints
 
@@ -22,6 +23,15 @@ MetricName = Literal[
     "weighted_recall",
     "ece",
     "brier",
+    "subset_accuracy",
+    "samples_f1",
+    "micro_precision",
+    "micro_recall",
+    "rmse",
+    "mae",
+    "r2",
+    "pearson",
+    "spearman",
     "loss",
     "perplexity",
     "token_accuracy",
@@ -34,7 +44,13 @@ MetricName = Literal[
     "length_ratio",
 ]
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
-METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity", "ece", "brier"})
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset(
+    {"loss", "perplexity", "ece", "brier", "rmse", "mae"}
+)
+
+FLOORS = ("majority_", "floor_")
+"""Before a metric's name: what it is for whoever always gives the same answer, the commonest class
+or the best constant one."""
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
 MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
@@ -62,6 +78,11 @@ _CLASSES = (
     *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "macro_recall"),
     *("weighted_precision", "weighted_recall", "ece", "brier", "loss"),
 )
+_LABEL_SETS = (
+    *("subset_accuracy", "micro_f1", "macro_f1", "samples_f1", "weighted_f1", "micro_precision"),
+    *("micro_recall", "macro_precision", "macro_recall", "ece", "brier", "loss"),
+)
+_NUMBERS = ("rmse", "mae", "r2", "pearson", "spearman", "loss")
 _TOKENS = ("loss", "perplexity", "token_accuracy")
 
 TASK_METRICS: dict[str, TaskMetrics] = {
@@ -90,4 +111,27 @@ TASK_METRICS: dict[str, TaskMetrics] = {
         selection="mean/loss",
     ),
 }
-"""By the task's type; a custom task's script reports what it likes."""
+"""By the task's type, where it has but one kind: see `task.metrics_of`. A custom task's script
+reports what it likes."""
+
+PROBLEM_METRICS: dict[str, TaskMetrics] = {
+    "single_label": TASK_METRICS["text-classification"],
+    "multi_label": TaskMetrics(
+        forced=_LABEL_SETS,
+        generated=(),
+        shown=("micro_f1", "macro_f1", "samples_f1", "subset_accuracy"),
+        selection="mean/macro_f1",
+    ),
+    "regression": TaskMetrics(
+        forced=_NUMBERS,
+        generated=(),
+        shown=("rmse", "mae", "r2", "pearson", "spearman"),
+        selection="mean/rmse",
+    ),
+}
+"""By the problem of a text classification."""
+
+
+def floor_of(figures: Mapping[str, Any], metric: str) -> Any:
+    """The metric's floor among the figures of a split; None where it has none."""
+    return next((figures[f"{f}{metric}"] for f in FLOORS if f"{f}{metric}" in figures), None)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
-from orchestrator.specs.metrics import METRIC_NAMES
+from orchestrator.specs.metrics import FLOORS, METRIC_NAMES
 from orchestrator.specs.runtime import secret_variable
 from orchestrator.specs.task import CustomTask
 
@@ -36,8 +36,9 @@ _DONE_BY_SCRIPTS = ("data.transform", "data.collator", "training.loss", "evaluat
 RESERVED_METRICS = frozenset(
     {
         *METRIC_NAMES,
-        *("num_rows", "majority_accuracy", "majority_macro_f1", "per_class", "confusion_matrix"),
-        *("intervals", "reliability"),
+        *("num_rows", "per_class", "confusion_matrix", "intervals", "reliability", "threshold"),
+        *("label_mean", "label_std"),
+        *(f"{floor}{metric}" for floor in FLOORS for metric in METRIC_NAMES),
     }
 )
 """What figures of a split hold already."""

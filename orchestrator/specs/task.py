@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from orchestrator.specs.base import SpecModel
+from orchestrator.specs.classification import TextClassification as TextClassification
+from orchestrator.specs.classification import classification_columns
+from orchestrator.specs.metrics import PROBLEM_METRICS, TASK_METRICS, TaskMetrics
 from orchestrator.specs.runtime import ScriptPath, VariableName
-
-
-class TextClassification(SpecModel):
-    """One label for each text."""
-
-    type: Literal["text-classification"] = Field(description="One label for each text.")
-    labels: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
-        default=None,
-        min_length=2,
-        description=(
-            "All labels in the order of the model's outputs; "
-            "absent: those of the training data, sorted."
-        ),
-    )
-
 
 SOURCE_PLACE, TEXT_PLACE = "{source}", "{text}"
 
@@ -134,4 +122,13 @@ def default_columns(task: TaskSpec) -> dict[str, str]:
     """Role -> name of its column, as the task reads its rows; nothing for a custom task."""
     if isinstance(task, CausalLm):
         return _CAUSAL_COLUMNS[task.rows]
+    if isinstance(task, TextClassification):
+        return classification_columns(task)
     return TASK_COLUMNS.get(task.type, {})
+
+
+def metrics_of(task: TaskSpec) -> TaskMetrics | None:
+    """What is measured of a task; None where its script measures."""
+    if isinstance(task, TextClassification):
+        return PROBLEM_METRICS[task.kind]
+    return TASK_METRICS.get(task.type)

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.specs import METRICS_TO_MINIMIZE
+from orchestrator.specs.metrics import FLOORS
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.wire import JobView, SpecView
@@ -170,7 +171,7 @@ def _measured(a: Outcome | None, b: Outcome | None) -> Iterator[Measured]:
 
 def _is_metric(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     """Floors and counts belong to the data, not to the model."""
-    if name.startswith(("majority_", "num_")):
+    if name.startswith((*FLOORS, "num_", "label_", "threshold")):
         return False
     return any(_number(row.get(name)) is not None for row in rows)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.output import printable
+from orchestrator.specs.metrics import floor_of
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """Domain -> what the worker measured on its test split."""
@@ -44,12 +45,13 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Table:
-    """One row for each domain and metric; of classes with its floor, always saying the commonest.
+    """One row for each domain and metric; with its floor, always giving the same answer.
 
     The gain is coloured by whether it is one, which for a loss means less.
     """
-    floors = {f"majority_{metric}" for metric in metrics}
-    has_floor = any(not floors.isdisjoint(values) for values in after.values())
+    has_floor = any(
+        floor_of(values, metric) is not None for values in after.values() for metric in metrics
+    )
     headings = ["domain", "metric", ">after", ">95 % interval", ">rows"]
     if has_floor:
         headings[4:4] = [">floor"]
@@ -70,7 +72,7 @@ def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Ta
                 row.append(_gain(before.get(domain, {}).get(metric), values.get(metric), metric))
             row.append(interval(values, metric))
             if has_floor:
-                row.append(figures.score(values.get(f"majority_{metric}")))
+                row.append(figures.score(floor_of(values, metric)))
             row.append(f"{values['num_rows']:,}" if first and "num_rows" in values else "")
             table.add_row(*row)
             first = False

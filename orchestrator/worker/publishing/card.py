@@ -10,15 +10,19 @@ import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
 from orchestrator.specs import (
-    TASK_METRICS,
+    METRICS_TO_MINIMIZE,
     AdapterMethod,
     CausalLm,
     FreezeMethod,
     MethodSpec,
     QloraMethod,
+    TaskSpec,
     TextClassification,
 )
+from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
+from orchestrator.specs.metrics import floor_of
 from orchestrator.specs.runtime_checks import entry_points
+from orchestrator.specs.task import metrics_of
 from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
@@ -30,6 +34,9 @@ _PIPELINES = {
     "summarization": "summarization",
 }
 """By task: what hubs call it."""
+
+_PROBLEM_TYPES = {MULTI_LABEL: "multi_label_classification", REGRESSION: "regression"}
+"""What a config must say, where the head is not one of single labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_per_label(launch, metrics),
         *_calibration(metrics, before),
         "## Data",
         _data(launch, rows),
@@ -130,14 +138,25 @@ def _base(launch: Launch) -> str:
 
 def _shown(launch: Launch) -> tuple[str, ...]:
     spec = launch.spec.spec
-    return spec.evaluation.shown_metrics or TASK_METRICS[spec.task.type].shown
+    metrics = metrics_of(spec.task)
+    return spec.evaluation.shown_metrics or (metrics.shown if metrics is not None else ())
 
 
 def _what(launch: Launch) -> str:
     task = launch.spec.spec.task
     if isinstance(task, TextClassification):
-        return f"{task.type} into {', '.join(task.labels or ())}"
+        return _classified(task)
     return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
+
+
+def _classified(task: TextClassification) -> str:
+    of = " of pairs of texts" if task.has_pairs else ""
+    if task.kind == REGRESSION:
+        return f"{task.type}{of} as a regression: a number for each"
+    labels = ", ".join(task.labels or ())
+    if task.kind == MULTI_LABEL:
+        return f"{task.type}{of} with any number of {labels}, from {task.decides_from:g} on"
+    return f"{task.type}{of} into {labels}"
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -158,21 +177,59 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    has_floor = isinstance(launch.spec.spec.task, TextClassification)
+    task = launch.spec.spec.task
+    kind = task.kind if isinstance(task, TextClassification) else None
+    has_floor = kind is not None
+    floored = _floored(task)
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = [f"{values['majority_accuracy']:.3f}"] if has_floor else []
+        floor = [_floor_cell(values, floored)] if has_floor else []
         rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
     note = "Before training → after it, with the 95 % bootstrap interval of the latter."
-    if has_floor:
-        note += " The floor is the accuracy of always answering the most frequent class."
+    if kind is not None:
+        note += f" {_FLOORS[kind]}"
     signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
     if signatures:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
     header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
     return _table(header, rows) + "\n\n" + note
+
+
+_FLOORS = {
+    "single_label": "The floor is the accuracy of always answering the most frequent class.",
+    "multi_label": "The floor is the macro-F1 of giving each row every label.",
+    "regression": "The floor is the RMSE of always giving the mean of the split.",
+}
+"""By problem: what the last column of the results holds."""
+
+
+def _floored(task: TaskSpec) -> str:
+    """The metric whose floor is shown."""
+    if not isinstance(task, TextClassification):
+        return "accuracy"
+    return {MULTI_LABEL: "macro_f1", REGRESSION: "rmse"}.get(task.kind, "accuracy")
+
+
+def _floor_cell(values: dict[str, Any], metric: str) -> str:
+    floor = floor_of(values, metric)
+    return "–" if floor is None else f"{floor:.3f}"
+
+
+def _per_label(launch: Launch, metrics: Figures) -> list[str]:
+    """Of models that give any number of labels: how each fares on each domain."""
+    task = launch.spec.spec.task
+    if not isinstance(task, TextClassification) or task.kind != MULTI_LABEL:
+        return []
+    rows = [
+        [domain, name, str(found["support"]), str(found["given"])]
+        + [f"{found[figure]:.3f}" for figure in ("precision", "recall", "f1")]
+        for domain, values in metrics.items()
+        for name, found in values.get("per_class", {}).items()
+    ]
+    header = ["domain", "label", "rows with it", "given", "precision", "recall", "f1"]
+    return ["## Each label on test", _table(header, rows)]
 
 
 CALIBRATION = ("ece", "brier", "loss")
@@ -235,6 +292,8 @@ def _use(launch: Launch, loads: Loads) -> str:
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
     ]
     task = launch.spec.spec.task
+    if isinstance(task, TextClassification) and task.has_pairs:
+        lines += ["", 'inputs = tokenizer(text, text_pair, truncation=True, return_tensors="pt")']
     prompt = getattr(task, "prompt", None)
     read = f"\n\nThe model reads `{prompt}`." if prompt else ""
     return "\n".join(["```python", *lines, "```"]) + read
@@ -245,10 +304,13 @@ def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
     task = launch.spec.spec.task
     loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
     if isinstance(task, TextClassification):
+        problem = _PROBLEM_TYPES.get(task.kind)
+        more = f', problem_type="{problem}"' if problem else ""
         loaded = (
-            f"labels = {list(task.labels or ())!r}\n"
+            f"labels = {list(task.labels or ('value',))!r}\n"
             f"base = {kind}.from_pretrained(\n"
-            f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+            f'    "{origin.loadable}", num_labels=len(labels), '
+            f"id2label=dict(enumerate(labels)){more}\n"
             ")\n"
         )
     return (
@@ -268,17 +330,23 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
-    weak = [
-        domain
-        for domain, values in metrics.items()
-        if "accuracy" in values and values["accuracy"] <= values["majority_accuracy"]
-    ]
+    judged = _floored(spec.task)
+    weak = [domain for domain, values in metrics.items() if _is_weak(values, judged)]
     if weak:
-        lines.append(f"- No better than the majority floor on: {', '.join(weak)}.")
+        floor = "majority floor" if judged == "accuracy" else f"floor of {judged}"
+        lines.append(f"- No better than the {floor} on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")
     return "\n".join(lines)
+
+
+def _is_weak(values: dict[str, Any], metric: str) -> bool:
+    floor = floor_of(values, metric)
+    if floor is None or metric not in values:
+        return False
+    smaller = metric in METRICS_TO_MINIMIZE
+    return bool(values[metric] >= floor if smaller else values[metric] <= floor)
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

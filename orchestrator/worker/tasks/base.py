@@ -59,6 +59,15 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class GivesProbabilities(Protocol):
+    """A task whose predictions are not simply to be normalized over classes."""
+
+    def probabilities(self, predictions: np.ndarray) -> np.ndarray:
+        """What a function of the user's own is given in place of the predictions."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
