@@ -66,6 +66,11 @@ class Settings(BaseModel):
     )
     state_dir: Path = Field(description="Locks of live runs.")
     cache_dir: Path = Field(description="Downloaded base models and data.")
+    row_cache_bytes: int = Field(
+        default=10_000_000_000,
+        ge=0,
+        description="Size of the tokenized rows in cache_dir; the least used go first.",
+    )
     ray_temp_dir: Path = Field(
         description="Where embedded Ray clusters keep sockets and logs; at most 30 characters."
     )

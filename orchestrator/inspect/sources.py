@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +17,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import DataFile, Fetch, file_digest, files_of
 from orchestrator.inspect.labels import ONE_CLASS, LabelForm, form_of
 from orchestrator.inspect.readers import line_of, read_file
+from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs.data import Source
 from orchestrator.specs.task import TaskSpec, default_columns
 
@@ -43,16 +44,47 @@ class SourceRows:
 
 
 def read_source(
-    source: Source, place: str, *, task: TaskSpec, base_dir: Path, fetch: Fetch | None
+    source: Source,
+    place: str,
+    *,
+    task: TaskSpec,
+    base_dir: Path,
+    fetch: Fetch | None,
+    extra: Sequence[str] = (),
 ) -> SourceRows:
-    """Reads a source whole; raises InvalidInput with what is wrong in all of its files."""
+    """Reads a source whole; raises InvalidInput with what is wrong in all of its files.
+
+    `extra` are more columns, which models never see; they are no part of the digest.
+    """
     columns = {**default_columns(task), **(source.columns or {})}
-    form = form_of(task)
+    more = {f"{EXTRA}{name}": name for name in extra if name not in columns.values()}
+    rows = _read(source, place, Wanted({**columns, **more}, form_of(task)), base_dir, fetch)
+    by_column = {name: role for role, name in columns.items()}
+    for name in extra:
+        if name in by_column:  # a role's own column: it is not read twice
+            copied = rows.table.column(by_column[name])
+            rows = replace(rows, table=rows.table.append_column(f"{EXTRA}{name}", copied))
+    return rows
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a source."""
+
+    columns: Mapping[str, str]
+    form: LabelForm
+
+
+def _read(
+    source: Source, place: str, wanted: Wanted, base_dir: Path, fetch: Fetch | None
+) -> SourceRows:
+    columns, form = wanted.columns, wanted.form
+    roles = {role: name for role, name in columns.items() if not is_extra(role)}
     if source.hub is not None:
         from orchestrator.inspect.hub import read_hub
 
         table, content = read_hub(source, columns, place, base_dir=base_dir, form=form)
-        digest = _digest(source, columns, form, [("rows", content)])
+        digest = _digest(source, roles, form, [("rows", content)])
         return SourceRows(place, table, digest, source.weight)
     files = files_of(source, place, base_dir=base_dir, fetch=fetch)
     tables: list[pa.Table] = []
@@ -70,7 +102,7 @@ def read_source(
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
     contents = [(file.format, file_digest(file.path)) for file in files]
-    digest = _digest(source, columns, form, contents)
+    digest = _digest(source, roles, form, contents)
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 

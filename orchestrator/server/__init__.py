@@ -28,6 +28,7 @@ __all__ = [
     "Ready",
     "RunListener",
     "StopSignal",
+    "end_local",
     "plan",
     "plan_elsewhere",
     "run",
@@ -140,3 +141,19 @@ def serve(
             )
         )
         stop.wait()
+
+
+def end_local(settings: Settings) -> list[str]:
+    """Ends what servers have left on this machine: Ray, and the jobs that run there.
+
+    Returns:
+        Names of the backends of which something was there.
+    """
+    from orchestrator.control.backends.configured import build_backends
+    from orchestrator.control.backends.local_served import ServedLocalBackend
+
+    return [
+        name
+        for name, backend in build_backends(settings).items()
+        if isinstance(backend, ServedLocalBackend) and backend.end()
+    ]

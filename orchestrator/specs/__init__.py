@@ -1,6 +1,14 @@
 """What a user may write. Pure pydantic models; nothing heavy is imported here."""
 
-from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
+from orchestrator.specs.data import (
+    SPLITS,
+    DataSpec,
+    Domain,
+    Source,
+    Split,
+    drawn_domains,
+    training_domains,
+)
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import (
     AdapterMethod,
@@ -11,6 +19,7 @@ from orchestrator.specs.method import (
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
+from orchestrator.specs.mixing import MixingSpec
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
@@ -33,6 +42,7 @@ from orchestrator.specs.training import (
     SelectionSpec,
     TrainingSpec,
 )
+from orchestrator.specs.understanding import ExplanationsSpec, SliceSpec
 
 __all__ = [
     "API_VERSION",
@@ -48,6 +58,7 @@ __all__ = [
     "EarlyStopping",
     "EngineSpec",
     "EvaluationSpec",
+    "ExplanationsSpec",
     "FineTune",
     "FineTuneSpec",
     "FreezeMethod",
@@ -56,6 +67,7 @@ __all__ = [
     "LoraMethod",
     "Metadata",
     "MethodSpec",
+    "MixingSpec",
     "ModelSpec",
     "OutputSpec",
     "QloraMethod",
@@ -63,6 +75,7 @@ __all__ = [
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
+    "SliceSpec",
     "Source",
     "Split",
     "Summarization",
@@ -70,5 +83,6 @@ __all__ = [
     "TextClassification",
     "TrainingSpec",
     "Translation",
+    "drawn_domains",
     "training_domains",
 ]

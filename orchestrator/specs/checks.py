@@ -14,14 +14,18 @@ from orchestrator.errors import Problem
 from orchestrator.specs import (
     classification_checks,
     data_checks,
+    gate_checks,
     location_checks,
     method_checks,
+    mixing_checks,
     runtime_checks,
     task_checks,
+    understanding_checks,
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
+from orchestrator.specs.sizes import fewer_workers
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import CustomTask
 
@@ -136,6 +140,43 @@ def _batch(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _min_workers(spec: FineTune) -> Iterator[Problem]:
+    resources, path = spec.spec.resources, "resources.min_workers"
+    least, workers = resources.min_workers, resources.workers
+    if least is None:
+        return
+    if least > workers:
+        yield Problem(
+            f"{least} workers at least are more than the {workers} of resources.workers",
+            path=path,
+            hint=f"write {workers} or less",
+        )
+    elif isinstance(spec.spec.task, CustomTask) and least < workers:
+        yield Problem(
+            "a custom task's checkpoints fit only the number of workers that saved them",
+            path=path,
+            hint="remove it",
+        )
+    elif least < workers and not fewer_workers(spec.spec):
+        rows = spec.spec.training.global_batch_size
+        most = max(n for n in range(1, least + 1) if rows % n == 0)
+        yield Problem(
+            f"no number from {least} to {workers - 1} divides the {rows} rows of a step",
+            path=path,
+            hint=f"write {most}",
+        )
+
+
+def _patience(spec: FineTune) -> Iterator[Problem]:
+    resources = spec.spec.resources
+    if resources.patience_seconds is not None and resources.min_workers is None:
+        yield Problem(
+            "there are no fewer workers to lose patience for",
+            path="resources.patience_seconds",
+            hint="remove it, or write resources.min_workers",
+        )
+
+
 def _multiples(number: int, of: int) -> str:
     below = number // of * of
     return f"write {below} or {below + of}" if below else f"write {of}"
@@ -205,7 +246,10 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
     *classification_checks.CHECKS,
+    *gate_checks.CHECKS,
     *method_checks.CHECKS,
+    *understanding_checks.CHECKS,
+    *mixing_checks.CHECKS,
     (("model", "task"), _model),
     (
         ("selection.metric", "data.domains", "data.train_on"),
@@ -214,6 +258,8 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
     (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
+    (("training.global_batch_size", "resources", "task"), _min_workers),
+    (("resources.min_workers", "resources.patience_seconds"), _patience),
     (("training.warmup_steps", "training.max_steps"), _warmup),
     (("training.precision", "resources.gpus_per_worker"), _precision),
     (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),

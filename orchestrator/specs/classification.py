@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.specs.base import SpecModel
+from orchestrator.specs.base import SpecError, SpecModel
 
 ProblemKind = Literal["single_label", "multi_label", "regression"]
 Normalization = Literal["tokens", "characters", "none"]
@@ -21,6 +21,28 @@ REGRESSION: ProblemKind = "regression"
 DEFAULT_THRESHOLD = 0.5
 
 Label = Annotated[str, StringConstraints(min_length=1)]
+
+
+class ClassWeights(SpecModel):
+    """How much the loss of a row counts, by its label."""
+
+    balanced: bool = Field(
+        default=False,
+        description="Weigh each label by how rarely it is drawn, so that all count alike.",
+    )
+    weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, min_length=2, description="Label -> weight, for every label."
+    )
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> ClassWeights:
+        if self.balanced == (self.weights is not None):
+            raise SpecError(
+                "give either `balanced: true` or `weights`",
+                hint="`balanced: true` weighs by the training rows, `weights: {rare: 3, common: 1}`"
+                " as you say",
+            )
+        return self
 
 
 class TextClassification(SpecModel):
@@ -56,6 +78,10 @@ class TextClassification(SpecModel):
             "What stands between the labels of a multi_label row whose column holds text; "
             "absent: rows hold lists."
         ),
+    )
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="How much the loss of a row counts by its label; absent: all alike.",
     )
     threshold: float | None = Field(
         default=None,

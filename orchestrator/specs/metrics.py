@@ -48,9 +48,20 @@ METRICS_TO_MINIMIZE: frozenset[str] = frozenset(
     {"loss", "perplexity", "ece", "brier", "rmse", "mae"}
 )
 
-FLOORS = ("majority_", "floor_")
-"""Before a metric's name: what it is for whoever always gives the same answer, the commonest class
-or the best constant one."""
+FLOORS: dict[str, str] = {
+    "majority": "always answering the most frequent class",
+    "constant": "the best answer that is the same for every row",
+    "copy": "giving the source back untranslated",
+    "lead": "giving the first sentence of the text",
+}
+"""What asks no model, and what it does: `copy_chrf` stands beside `chrf`."""
+
+
+def floor_of(values: Mapping[str, Any], metric: str) -> float | None:
+    """The floor of a metric among the figures of a split; None where it has none."""
+    found = (values.get(f"{floor}_{metric}") for floor in FLOORS)
+    return next((value for value in found if isinstance(value, float)), None)
+
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
 MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
@@ -130,8 +141,3 @@ PROBLEM_METRICS: dict[str, TaskMetrics] = {
     ),
 }
 """By the problem of a text classification."""
-
-
-def floor_of(figures: Mapping[str, Any], metric: str) -> Any:
-    """The metric's floor among the figures of a split; None where it has none."""
-    return next((figures[f"{f}{metric}"] for f in FLOORS if f"{f}{metric}" in figures), None)

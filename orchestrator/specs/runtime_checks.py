@@ -38,7 +38,7 @@ RESERVED_METRICS = frozenset(
         *METRIC_NAMES,
         *("num_rows", "per_class", "confusion_matrix", "intervals", "reliability", "threshold"),
         *("label_mean", "label_std"),
-        *(f"{floor}{metric}" for floor in FLOORS for metric in METRIC_NAMES),
+        *(f"{floor}_{metric}" for floor in FLOORS for metric in METRIC_NAMES),
     }
 )
 """What figures of a split hold already."""

@@ -7,8 +7,10 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
+from orchestrator.specs.gates import GateSpec
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
+from orchestrator.specs.understanding import ExplanationsSpec, SliceName, SliceSpec
 
 
 class EarlyStopping(SpecModel):
@@ -131,6 +133,22 @@ class ResourcesSpec(SpecModel):
     """What the gang gets."""
 
     workers: int = Field(default=1, ge=1, description="Rank processes that train together.")
+    min_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Fewest workers it also trains with: an attempt whose gang finds no room is made with "
+            "fewer that divide the global batch; absent: workers."
+        ),
+    )
+    patience_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How long an attempt waits for room for all workers before fewer are taken; absent: "
+            "300. Where all could never fit, fewer are taken at once."
+        ),
+    )
     cpus_per_worker: int = Field(default=1, ge=1, description="CPU cores of one worker.")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="GPUs of one worker, 0 or 1.")
     memory_gb_per_worker: float | None = Field(
@@ -267,11 +285,36 @@ class EvaluationSpec(SpecModel):
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
     )
+    gates: tuple[GateSpec, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Conditions read on valid: a version that meets all of them gets the alias promoted."
+        ),
+    )
     bootstrap_samples: int = Field(
         default=1000,
         ge=0,
         le=100_000,
         description="Resamples for the confidence intervals; 0: none.",
+    )
+    slices: dict[SliceName, SliceSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Ways to cut the test rows into groups whose figures are compared: by a column, by "
+            "terms, by lengths or by label."
+        ),
+    )
+    explain: bool | None = Field(
+        default=None,
+        description=(
+            "Publish which words carry the decisions, with the model (explanations.html); "
+            "absent: no."
+        ),
+    )
+    explanations: ExplanationsSpec | None = Field(
+        default=None, description="Which decisions are explained, with explain: true."
     )
 
     @property

@@ -56,6 +56,11 @@ def node_folders(launch: Launch) -> Iterator[NodeFolders]:
         yield NodeFolders(Path(launch.cache or settings.cache_dir), scratch)
 
 
+def row_limit() -> int:
+    """Bytes that encoded rows may take on this node, by its own settings."""
+    return load_settings().row_cache_bytes
+
+
 @contextmanager
 def shared_scratch(root: Path, name: str) -> Iterator[Path]:
     """A folder that lives as long as one of its users; what dead ones left is removed first.

@@ -28,6 +28,11 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.fewest import (
+    fewest_reasons,
+    fits_at_both_ends,
+    smallest_case,
+)
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -48,6 +53,8 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
+    DrawPlan,
+    FewestPlan,
     MemoryPlan,
     Plan,
     PlanReason,
@@ -62,7 +69,9 @@ from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -83,7 +92,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
         resolved.spec.training.global_batch_size,
-        machine.fits,
+        fits_at_both_ends(machine, resolved.spec),
     )
     resolved = with_engine(resolved, case)
     # 3. What it costs.
@@ -104,6 +113,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         model=inputs.model,
         hardware=inputs.hardware,
         splits=tuple(_splits(inputs)),
+        draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
         memory=_memory(machine, case),
@@ -111,6 +121,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         time=estimate.time,
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
+        fewest=_fewest(inputs, resolved, case, lengths),
     )
 
 
@@ -180,6 +191,22 @@ def _estimate(
     )
 
 
+def _fewest(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, lengths: RowLengths
+) -> FewestPlan | None:
+    smallest = smallest_case(case, resolved.spec)
+    if smallest is None:
+        return None
+    spec = with_workers(resolved, smallest.workers).spec
+    return FewestPlan(
+        workers=smallest.workers,
+        micro_batch_size=smallest.micro_batch_size,
+        worker_bytes=worker_memory(smallest).total_bytes,
+        host_worker_bytes=host_bytes_of_worker(smallest),
+        total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
+    )
+
+
 def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
     """What the model is to write at the end; nothing for tasks that write no texts."""
     target = target_length(spec)
@@ -201,6 +228,8 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
+        start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
     )
 
@@ -289,6 +318,7 @@ def _reasons(
     yield from cpu_reasons(machine, spec)
     yield from incompatibilities(features_of(spec, machine.hardware))
     yield from memory_reasons(machine, case, spec)
+    yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
 
 
@@ -317,6 +347,18 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
         )
 
 
+def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
+    everything = max(inputs.data.num_train_rows, 1)
+    for draw in inputs.data.draws:
+        yield DrawPlan(
+            domain=draw.domain,
+            rows=draw.rows,
+            drawn=draw.drawn,
+            share=round(draw.drawn / everything, 4),
+            replayed=draw.replayed,
+        )
+
+
 def _lists_labels(spec: FineTuneSpec) -> bool:
     return isinstance(spec.task, TextClassification) and spec.task.labels is not None
 
@@ -327,6 +369,7 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if isinstance(resolved.task, TextClassification) and has_labels and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
+    yield from _class_weights(written, resolved)
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
@@ -337,3 +380,14 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if written.selection.metric is None and resolved.selection.metric is not None:
         why = "the task's main metric on valid"
         yield Choice(path="selection.metric", value=resolved.selection.metric, why=why)
+
+
+def _class_weights(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
+    if not isinstance(written.task, TextClassification):
+        return
+    assert isinstance(resolved.task, TextClassification)
+    asked, found = written.task.class_weights, resolved.task.class_weights
+    if asked is not None and asked.balanced and found is not None:
+        shown = ", ".join(f"{label} {weight:g}" for label, weight in (found.weights or {}).items())
+        why = "by how often an epoch draws each"
+        yield Choice(path="task.class_weights", value=shown, why=why)

@@ -58,9 +58,16 @@ class ServedLocalBackend(EmbeddedBackend):
             if self._jobs is not None:
                 self._jobs.close()
             self._cluster = self._jobs = None
-            cluster = None if keep else DetachedCluster.remembered(self._place)
-        if cluster is not None:
-            cluster.stop()
+        if not keep:
+            self.end()
+
+    def end(self) -> bool:
+        """Ends the Ray that is up, with all that runs there; False where there is none."""
+        cluster = DetachedCluster.remembered(self._place)
+        if cluster is None:
+            return False
+        cluster.stop()
+        return True
 
     def _ready_jobs(self, request: LaunchRequest) -> RayJobs:
         with self._starting:

@@ -9,8 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.specs import METRICS_TO_MINIMIZE
-from orchestrator.specs.metrics import FLOORS
+from orchestrator.specs.metrics import FLOORS, METRICS_TO_MINIMIZE
 
 if TYPE_CHECKING:
     from orchestrator.interfaces.wire import JobView, SpecView
@@ -171,7 +170,7 @@ def _measured(a: Outcome | None, b: Outcome | None) -> Iterator[Measured]:
 
 def _is_metric(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     """Floors and counts belong to the data, not to the model."""
-    if name.startswith((*FLOORS, "num_", "label_", "threshold")):
+    if name.startswith((*(f"{floor}_" for floor in FLOORS), "num_", "label_", "threshold")):
         return False
     return any(_number(row.get(name)) is not None for row in rows)
 

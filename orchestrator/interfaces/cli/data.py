@@ -88,8 +88,13 @@ def preview(
 
 def _tell_of(body: FineTuneSpec, facts: DataFacts, *, has_tokens: bool) -> None:
     """What is to be known of the rows and figures that were shown."""
+    from orchestrator.interfaces.cli.preview import draws_table
+
     if any(split_facts.derived for split_facts in facts.splits.values()):
         click.echo(f"* held out of train by data.valid_fraction {body.data.valid_fraction}")
+    if len(facts.draws) > 1 or body.data.mixing is not None:
+        console().print()
+        console().print(draws_table(facts.draws))
     if not has_tokens:
         say("The base model has no tokenizer.json, so its tokens cannot be shown here.")
     if body.data.transform is not None:

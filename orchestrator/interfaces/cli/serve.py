@@ -28,8 +28,13 @@ FIRST_TOKEN = "orchestrator token create --offline --name NAME --team TEAM --rol
     type=click.IntRange(0, 65535),
     help="Port to bind, 0 for any that is free; absent: the setting api_port.",
 )
+@click.option(
+    "--end-local",
+    is_flag=True,
+    help="Serve nothing: end the Ray that servers have left on this machine, and its jobs.",
+)
 @json_option
-def serve(host: str | None, port: int | None, as_json: bool) -> int:
+def serve(host: str | None, port: int | None, end_local: bool, as_json: bool) -> int:
     """Serve the API, and run the jobs of its queues.
 
     Stays in the foreground until SIGTERM (exit code 0) or Ctrl-C (130); what runs on the backends
@@ -39,6 +44,9 @@ def serve(host: str | None, port: int | None, as_json: bool) -> int:
     from orchestrator.interfaces.cli.remote import settings_for
 
     settings = settings_for()
+    if end_local:
+        _tell_ended(server.end_local(settings), as_json=as_json)
+        return 0
     stopping = Stopping()
     with stopping.on_signals():
         server.serve(
@@ -90,6 +98,13 @@ def _tell(ready: Ready) -> None:
     click.echo(f"  tokens    {_tokens(ready)}")
     if ready.asks_who and not ready.has_token and ready.issuer is None:
         click.echo(f"There is no token yet. Make the first one on this host:\n  {FIRST_TOKEN}")
+
+
+def _tell_ended(names: list[str], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json_line({"ended": names}))
+    else:
+        click.echo(f"Ended: {', '.join(names)}" if names else "There was nothing to end.")
 
 
 def _backend(name: str, kind: str) -> str:

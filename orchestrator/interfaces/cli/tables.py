@@ -11,7 +11,6 @@ from rich.text import Text
 
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.output import printable
-from orchestrator.specs.metrics import floor_of
 
 Metrics = Mapping[str, Mapping[str, Any]]
 """Domain -> what the worker measured on its test split."""
@@ -45,10 +44,12 @@ def labelled(rows: Iterable[tuple[str, str]]) -> Table:
 
 
 def metrics_table(after: Metrics, before: Metrics, metrics: Sequence[str]) -> Table:
-    """One row for each domain and metric; with its floor, always giving the same answer.
+    """One row for each domain and metric, with its floor where what asks no model has a figure.
 
     The gain is coloured by whether it is one, which for a loss means less.
     """
+    from orchestrator.specs.metrics import floor_of
+
     has_floor = any(
         floor_of(values, metric) is not None for values in after.values() for metric in metrics
     )
@@ -97,8 +98,7 @@ def gains(after: Metrics, before: Metrics, metric: str) -> dict[str, float]:
 
 
 def _gain(before: object, after: object, metric: str) -> Text:
-    from orchestrator.specs import METRICS_TO_MINIMIZE
-    from orchestrator.specs.metrics import METRIC_NAMES
+    from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
 
     if not isinstance(before, int | float) or not isinstance(after, int | float):
         return Text(figures.NOTHING)

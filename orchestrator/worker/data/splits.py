@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import pyarrow as pa
-from transformers import PreTrainedTokenizerBase
 
 from orchestrator.inspect.data import SplitKey, read_tables
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, drawn_domains
 from orchestrator.storage.cache import local_copy
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded
+
+Encode = Callable[[pa.Table], Encoded]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,11 @@ class Splits:
 
     train: Encoded
     train_digest: str  # sha256 of the training rows in order; decides the batches
+    train_domains: dict[str, range]  # where in `train` each domain's rows are
     valid: dict[str, Encoded]
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
+    test_rows: dict[str, pa.Table] = field(default_factory=dict)  # as read, with slices' columns
 
 
 def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
@@ -35,36 +40,30 @@ def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
         cache: Local folder for copies of what lies in object stores.
     """
     fetch = partial(local_copy, cache_dir=cache)
-    return read_tables(spec, base_dir=Path("/"), fetch=fetch)
+    return read_tables(spec, base_dir=Path("/"), fetch=fetch, with_extra=True)
 
 
-def encode_splits(
-    spec: FineTuneSpec,
-    tables: dict[SplitKey, pa.Table],
-    task: Task,
-    tokenizer: PreTrainedTokenizerBase,
-) -> Splits:
-    """Mixes and tokenizes the rows of `load_tables`."""
-    assert spec.data.train_on is not None, "the plan resolves train_on"
-    train = pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
+def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: Encode) -> Splits:
+    """Mixes and tokenizes the rows of `load_tables`, as `encode` does with a table."""
+    drawn = drawn_domains(spec.data)
+    train = pa.concat_tables([tables[domain, "train"] for domain in drawn])
+    ends = list(accumulate((tables[domain, "train"].num_rows for domain in drawn), initial=0))
     num_rows: dict[str, dict[str, int]] = {}
     for (domain, split), table in tables.items():
-        if split != "train" or domain in spec.data.train_on:
+        if split != "train" or domain in drawn:
             num_rows.setdefault(domain, {})[split] = table.num_rows
 
     def encoded(split: str) -> dict[str, Encoded]:
-        return {
-            domain: task.encode(table, tokenizer)
-            for (domain, name), table in tables.items()
-            if name == split
-        }
+        return {domain: encode(table) for (domain, name), table in tables.items() if name == split}
 
     return Splits(
-        train=task.encode(train, tokenizer),
+        train=encode(train),
         train_digest=table_digest(train),
+        train_domains=dict(zip(drawn, map(range, ends, ends[1:]), strict=True)),
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
+        test_rows={name: table for (name, split), table in tables.items() if split == "test"},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -22,8 +22,10 @@ class TokenRows:
 
     inputs: list[Ids]
     labels: list[Ids]
+    beside: ClassVar[tuple[str, ...]] = ("prompts", "references", "sources")
     prompts: list[Ids] = field(default_factory=list)  # what is read before a text is written
     references: list[str] = field(default_factory=list)  # what should be written
+    sources: list[str] = field(default_factory=list)  # what is translated or summarized
 
     def __post_init__(self) -> None:
         self.lengths = np.array(

@@ -16,6 +16,7 @@ from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from orchestrator.specs import GenerationSpec
 from orchestrator.worker.data.tokens import attention_mask, pad_id, padded
+from orchestrator.worker.evaluation.texts import Texts
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.tasks.base import EncodedTexts
 
@@ -79,15 +80,20 @@ class Writer:
         )
 
 
-def written_texts(writer: Writer, gang: Gang, encoded: EncodedTexts) -> tuple[list[str], list[str]]:
-    """(texts, references) of the split's chosen rows, on every rank."""
+def written_texts(writer: Writer, gang: Gang, encoded: EncodedTexts) -> Texts:
+    """Of the split's chosen rows, on every rank."""
     rows = chosen_rows(len(encoded), writer.settings.max_samples)
     mine = rows[gang.rank :: gang.world_size]
     texts = writer.write([encoded.prompts[int(row)] for row in mine])
     found = dict(
         pair for part in gang.gather(list(zip(mine.tolist(), texts, strict=True))) for pair in part
     )
-    return [found[row] for row in rows.tolist()], [encoded.references[int(row)] for row in rows]
+    chosen: list[int] = rows.tolist()
+    return Texts(
+        [found[row] for row in chosen],
+        [encoded.references[row] for row in chosen],
+        [encoded.sources[row] for row in chosen],
+    )
 
 
 def chosen_rows(num_rows: int, most: int) -> np.ndarray:

@@ -93,11 +93,11 @@ def constant_floors(truth: np.ndarray) -> dict[str, float]:
     _, sets = np.unique(truth, axis=0, return_counts=True)
     per_label = 2 * shares / (1 + shares)
     return {
-        "floor_macro_f1": float(per_label.mean()),
-        "floor_weighted_f1": float((per_label * support).sum() / max(int(support.sum()), 1)),
-        "floor_micro_f1": micro,
-        "floor_samples_f1": samples,
-        "floor_subset_accuracy": float(sets.max() / max(rows, 1)),
+        "constant_macro_f1": float(per_label.mean()),
+        "constant_weighted_f1": float((per_label * support).sum() / max(int(support.sum()), 1)),
+        "constant_micro_f1": micro,
+        "constant_samples_f1": samples,
+        "constant_subset_accuracy": float(sets.max() / max(rows, 1)),
     }
 
 

@@ -7,15 +7,18 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
-from orchestrator.worker.tasks.base import Task
+from orchestrator.worker.tasks.base import ReadiesTokenizer, Task
 
 
-def load_tokenizer(base: Path) -> PreTrainedTokenizerBase:
+def load_tokenizer(base: Path, task: object = None) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder, ready for a task."""
     tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         base, local_files_only=True, trust_remote_code=False
     )
     if tokenizer.pad_token is None:  # causal models come without one; padding never counts
         tokenizer.pad_token = tokenizer.eos_token
+    if isinstance(task, ReadiesTokenizer):
+        task.ready(tokenizer)
     return tokenizer
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.records import Launch, SelectionOutcome
+from orchestrator.records import GateResult, Launch, SelectionOutcome
 from orchestrator.specs import (
     METRICS_TO_MINIMIZE,
     AdapterMethod,
@@ -16,14 +16,14 @@ from orchestrator.specs import (
     FreezeMethod,
     MethodSpec,
     QloraMethod,
-    TaskSpec,
     TextClassification,
 )
 from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
-from orchestrator.specs.metrics import floor_of
+from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.specs.task import metrics_of
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
 
 Figures = dict[str, dict[str, Any]]
 
@@ -45,6 +45,7 @@ class Loads:
 
     kind: str = "AutoModelForSequenceClassification"  # transformers' class
     adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
+    gates: tuple[GateResult, ...] = ()  # what decides about the alias `promoted`
 
 
 WHOLE_CLASSIFIER = Loads()
@@ -75,7 +76,9 @@ def model_card(
         "## Results on test",
         _results(launch, metrics, before),
         *_per_label(launch, metrics),
+        *_fairness(metrics),
         *_calibration(metrics, before),
+        *_gates(loads.gates),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -142,6 +145,13 @@ def _shown(launch: Launch) -> tuple[str, ...]:
     return spec.evaluation.shown_metrics or (metrics.shown if metrics is not None else ())
 
 
+def _main(launch: Launch) -> str:
+    """The metric whose floor is shown."""
+    metrics = metrics_of(launch.spec.spec.task)
+    assert metrics is not None, "a task with a model card is measured here"
+    return metrics.shown[0]
+
+
 def _what(launch: Launch) -> str:
     task = launch.spec.spec.task
     if isinstance(task, TextClassification):
@@ -177,44 +187,21 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    task = launch.spec.spec.task
-    kind = task.kind if isinstance(task, TextClassification) else None
-    has_floor = kind is not None
-    floored = _floored(task)
+    main = _main(launch)
+    floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
     for domain, values in metrics.items():
         role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
-        floor = [_floor_cell(values, floored)] if has_floor else []
+        floor = [f"{values[f'{name}_{main}']:.3f}" for name in floors]
         rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
     note = "Before training → after it, with the 95 % bootstrap interval of the latter."
-    if kind is not None:
-        note += f" {_FLOORS[kind]}"
+    note += "".join(f" The floor is the {main} of {FLOORS[name]}." for name in floors)
     signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
     if signatures:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
-    header = ["domain", "role", "rows", *shown, *(["floor"] if has_floor else [])]
+    header = ["domain", "role", "rows", *shown, *("floor" for _ in floors)]
     return _table(header, rows) + "\n\n" + note
-
-
-_FLOORS = {
-    "single_label": "The floor is the accuracy of always answering the most frequent class.",
-    "multi_label": "The floor is the macro-F1 of giving each row every label.",
-    "regression": "The floor is the RMSE of always giving the mean of the split.",
-}
-"""By problem: what the last column of the results holds."""
-
-
-def _floored(task: TaskSpec) -> str:
-    """The metric whose floor is shown."""
-    if not isinstance(task, TextClassification):
-        return "accuracy"
-    return {MULTI_LABEL: "macro_f1", REGRESSION: "rmse"}.get(task.kind, "accuracy")
-
-
-def _floor_cell(values: dict[str, Any], metric: str) -> str:
-    floor = floor_of(values, metric)
-    return "–" if floor is None else f"{floor:.3f}"
 
 
 def _per_label(launch: Launch, metrics: Figures) -> list[str]:
@@ -230,6 +217,22 @@ def _per_label(launch: Launch, metrics: Figures) -> list[str]:
     ]
     header = ["domain", "label", "rows with it", "given", "precision", "recall", "f1"]
     return ["## Each label on test", _table(header, rows)]
+
+
+def _fairness(metrics: Figures) -> list[str]:
+    header, lines = fairness_part(metrics)
+    if not lines:
+        return []
+    return ["## Fairness", _table(header, lines), fairness_note(metrics)]
+
+
+def _gates(gates: tuple[GateResult, ...]) -> list[str]:
+    if not gates:
+        return []
+    passed = all(gate.passed for gate in gates)
+    verdict = "All are passed: this version is promoted." if passed else "It is not promoted."
+    lines = "\n".join(f"- {gate.text}" for gate in gates)
+    return ["## Gates on valid", f"{lines}\n\n{verdict}"]
 
 
 CALIBRATION = ("ece", "brier", "loss")
@@ -330,11 +333,10 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
-    judged = _floored(spec.task)
-    weak = [domain for domain, values in metrics.items() if _is_weak(values, judged)]
+    main = _main(launch)
+    weak = [domain for domain, values in metrics.items() if _is_weak(values, main)]
     if weak:
-        floor = "majority floor" if judged == "accuracy" else f"floor of {judged}"
-        lines.append(f"- No better than the {floor} on: {', '.join(weak)}.")
+        lines.append(f"- No better than the floor on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")

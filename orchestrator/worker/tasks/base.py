@@ -11,6 +11,9 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.sums import RowSums
+from orchestrator.worker.evaluation.texts import Texts
+
 
 class Encoded(Protocol):
     """Rows ready for a collator, a map-style data set; index `PADDING` does not count."""
@@ -21,6 +24,19 @@ class Encoded(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
+@runtime_checkable
+class StorableRows(Encoded, Protocol):
+    """Rows that are always the same, and so are kept on a node (`data.stored`).
+
+    What `__getitem__` gives is numbers, texts and lists of them, under the same keys in every row.
+    """
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Attributes with one value a row that are kept too, besides lengths and targets."""
+        ...
 
 
 class Task(Protocol):
@@ -36,7 +52,9 @@ class Task(Protocol):
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
     ) -> PreTrainedModel: ...
 
-    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Encoded:
+        """By the rows, the task's spec, the lengths of `training` and the tokenizer alone."""
+        ...
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -68,11 +86,35 @@ class GivesProbabilities(Protocol):
         ...
 
 
+@runtime_checkable
+class SumsRows(Protocol):
+    """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A task whose loss is divided by something else than the number of labels that count."""
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Of some rows, what their `loss_sum` is divided by; sums over the global batch."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
-    prompts: list[list[int]]  # token ids the model reads
-    references: list[str]  # what it should write
+    prompts: Sequence[list[int]]  # token ids the model reads
+    references: Sequence[str]  # what it should write
+    sources: Sequence[str]  # what was to be translated or summarized
+
+
+@runtime_checkable
+class ReadiesTokenizer(Protocol):
+    """A task whose tokenizer must be told something before it is used."""
+
+    def ready(self, tokenizer: PreTrainedTokenizerBase) -> None: ...
 
 
 @runtime_checkable
@@ -82,8 +124,10 @@ class WritesTexts(Protocol):
     writes_after_prompt: bool
     """A causal model's output begins with what it read; a decoder's does not."""
 
-    def text_metrics(
-        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
-    ) -> dict[str, Any]:
-        """Corpus metrics of texts, with `intervals` where samples are drawn."""
+    def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
+        """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
+        ...
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        """Of the metrics that any group of texts has."""
         ...

@@ -35,6 +35,7 @@ from orchestrator.worker.evaluation.multilabel import (
     sigmoid,
 )
 from orchestrator.worker.evaluation.regression import regression_intervals, regression_metrics
+from orchestrator.worker.evaluation.sums import RowSums, class_sums, number_sums, set_sums
 
 NUMBER = "value"
 """What a regression's one output is called."""
@@ -44,6 +45,8 @@ SEGMENTS = "token_type_ids"  # which of two texts a token is of, for bases that 
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
     """Token ids and targets; index `PADDING` is a two-token row whose label is ignored."""
+
+    beside: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -86,9 +89,15 @@ class Answers(Protocol):
 
     def loss_sum(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor: ...
 
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """What `loss_sum` is divided by."""
+        ...
+
     def probabilities(self, predictions: np.ndarray) -> np.ndarray:
         """What a function of the user's own is given for the predictions."""
         ...
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]: ...
 
@@ -98,25 +107,36 @@ class Answers(Protocol):
 
 
 class OneLabel:
-    """One class a row: cross entropy."""
+    """One class a row: cross entropy, in which classes may weigh differently."""
 
     problem_type: ClassVar[str] = "single_label_classification"
     dtype: ClassVar[torch.dtype] = torch.long
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], weights: torch.Tensor | None = None) -> None:
         self.names = names
+        self.weights = weights
         self._ids = {name: number for number, name in enumerate(names)}
 
     def targets(self, labels: Sequence[str]) -> np.ndarray:
         return np.fromiter((self._ids[label] for label in labels), dtype=np.int64)
 
     def loss_sum(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        weights = None if self.weights is None else self.weights.to(logits.device)
         return torch.nn.functional.cross_entropy(
-            logits, labels, ignore_index=IGNORED, reduction="sum"
+            logits, labels, weight=weights, ignore_index=IGNORED, reduction="sum"
         )
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        counts = labels[labels != IGNORED]
+        if self.weights is None:
+            return torch.tensor(len(counts))
+        return self.weights[counts.cpu()].sum()
 
     def probabilities(self, predictions: np.ndarray) -> np.ndarray:
         return softmax(predictions)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return class_sums(predictions.argmax(axis=1), labels, len(self.names))
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return classification_metrics(predictions, labels, self.names)
@@ -153,6 +173,12 @@ class LabelSet:
     def probabilities(self, predictions: np.ndarray) -> np.ndarray:
         return sigmoid(predictions)
 
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        return (labels != IGNORED).sum()
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return set_sums(sigmoid(predictions) >= self.threshold, labels > 0)
+
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return multilabel_metrics(predictions, labels, self.names, self.threshold)
 
@@ -182,6 +208,12 @@ class OneNumber:
     def probabilities(self, predictions: np.ndarray) -> np.ndarray:
         return predictions[:, 0].astype(np.float64)
 
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        return (labels != IGNORED).sum()
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return number_sums(predictions[:, 0], labels)
+
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return regression_metrics(predictions, labels)
 
@@ -198,7 +230,17 @@ def answers_of(spec: TextClassification) -> Answers:
     assert spec.labels is not None, "the plan resolves the labels"
     if spec.kind == MULTI_LABEL:
         return LabelSet(spec.labels, spec.decides_from)
-    return OneLabel(spec.labels)
+    return OneLabel(spec.labels, _class_weights(spec))
+
+
+def _class_weights(spec: TextClassification) -> torch.Tensor | None:
+    """In the order of the labels; None where all rows count alike."""
+    if spec.class_weights is None:
+        return None
+    assert spec.labels is not None
+    weights = spec.class_weights.weights
+    assert weights is not None, "the plan resolves balanced weights"
+    return torch.tensor([weights[label] for label in spec.labels])
 
 
 class TextClassificationTask:
@@ -262,6 +304,9 @@ class TextClassificationTask:
     def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         return self.answers.loss_sum(outputs.logits.float(), labels)
 
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        return self.answers.counted(labels)
+
     def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = outputs.logits.float()
         return logits
@@ -271,6 +316,9 @@ class TextClassificationTask:
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return self.answers.metrics(predictions, labels)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return self.answers.row_sums(predictions, labels)
 
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int

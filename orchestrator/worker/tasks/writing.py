@@ -21,7 +21,13 @@ from orchestrator.specs.task import SOURCE_PLACE, TEXT_PLACE
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import TokenRows, attention_mask, pad_id, padded
-from orchestrator.worker.evaluation.texts import summarization_metrics, translation_metrics
+from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
+from orchestrator.worker.evaluation.text_sums import summarization_sums, translation_sums
+from orchestrator.worker.evaluation.texts import (
+    Texts,
+    summarization_metrics,
+    translation_metrics,
+)
 from orchestrator.worker.evaluation.tokens import (
     token_intervals,
     token_loss_sum,
@@ -30,7 +36,7 @@ from orchestrator.worker.evaluation.tokens import (
 )
 from orchestrator.worker.models.language import causal_model, seq2seq_model
 
-TextMetrics = Callable[[Sequence[str], Sequence[str], int, int], dict[str, Any]]
+TextMetrics = Callable[[Texts, int, int], dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Writing:
     place: str  # of the text in a prompt
     causal_prompt: str  # where the spec has none
     figures: TextMetrics
+    sums: Callable[[Sequence[str], Sequence[str]], RowSums]
     prompt: str | None
     languages: Mapping[str, str]  # of a multilingual tokenizer: its attribute -> code
 
@@ -58,12 +65,14 @@ def writing_of(spec: Translation | Summarization) -> Writing:
         return Writing(
             *("translation", "source", "target", SOURCE_PLACE, f"{SOURCE_PLACE}\n=>\n"),
             figures=translation_metrics,
+            sums=translation_sums,
             prompt=spec.prompt,
             languages={name: code for name, code in languages.items() if code is not None},
         )
     return Writing(
         *("summarization", "text", "summary", TEXT_PLACE, f"{TEXT_PLACE}\nTL;DR: "),
         figures=summarization_metrics,
+        sums=summarization_sums,
         prompt=spec.prompt,
         languages={},
     )
@@ -94,15 +103,19 @@ class _WritingTask:
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return token_metrics(predictions)
 
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return token_row_sums(predictions)
+
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
         return token_intervals(predictions, num_samples, seed)
 
-    def text_metrics(
-        self, written: Sequence[str], references: Sequence[str], num_samples: int, seed: int
-    ) -> dict[str, Any]:
-        return self.writing.figures(written, references, num_samples, seed)
+    def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
+        return self.writing.figures(texts, num_samples, seed)
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        return self.writing.sums(texts.written, texts.references)
 
 
 class EncoderDecoderTask(_WritingTask):
@@ -130,17 +143,21 @@ class EncoderDecoderTask(_WritingTask):
     ) -> PreTrainedModel:
         return seq2seq_model(folder, dtype)
 
-    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
+    def ready(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Languages of a multilingual tokenizer: it begins and ends texts by them."""
         for attribute, code in self.writing.languages.items():
             setattr(tokenizer, attribute, code)
+
+    def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
         before, after = self.writing.around(self.writing.place)
-        read = [f"{before}{text}{after}" for text in table.column(self.writing.reads).to_pylist()]
+        sources: list[str] = table.column(self.writing.reads).to_pylist()
+        read = [f"{before}{text}{after}" for text in sources]
         references: list[str] = table.column(self.writing.writes).to_pylist()
         inputs = tokenizer(read, truncation=True, max_length=self.max_length)["input_ids"]
         labels = tokenizer(
             text_target=references, truncation=True, max_length=self.max_target_length
         )
-        return TokenRows(inputs, _learnable(labels["input_ids"]), inputs, references)
+        return TokenRows(inputs, _learnable(labels["input_ids"]), inputs, references, sources)
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
@@ -180,11 +197,12 @@ class PromptedTask(_WritingTask):
 
     def encode(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
         before, after = self.writing.around(self.writing.causal_prompt)
-        read = [f"{before}{text}" for text in table.column(self.writing.reads).to_pylist()]
+        sources: list[str] = table.column(self.writing.reads).to_pylist()
+        read = [f"{before}{text}" for text in sources]
         references: list[str] = table.column(self.writing.writes).to_pylist()
         prompt_ids = prompts.prompt_ids(read, tokenizer, self.max_length, after)
         texts = prompts.continuation_ids(references, tokenizer, self.max_target_length)
-        return TokenRows(*prompts.continued(prompt_ids, texts), prompt_ids, references)
+        return TokenRows(*prompts.continued(prompt_ids, texts), prompt_ids, references, sources)
 
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase

@@ -14,19 +14,32 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
-from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import AdapterMethod, CustomTask
+from orchestrator.records import (
+    GateResult,
+    JobState,
+    Launch,
+    Outcome,
+    Phase,
+    Reason,
+    SelectionOutcome,
+)
+from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
-from orchestrator.worker.data.orders import Shuffled
+from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.mixing import Learned, mixed_order
+from orchestrator.worker.data.orders import EpochOrder
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.stored import RowCache
+from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
-from orchestrator.worker.folders import NodeFolders, find_start, node_folders
+from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.export import complete_folder, without_cache
@@ -36,7 +49,7 @@ from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -112,34 +125,31 @@ class Attempt:
             self.code = bring_code(self.launch, self.gang, self.folders.scratch)
             functions = Functions.of(self.spec, self.code)
             start = find_start(self.launch, self.folders.cache, verify=self.gang.local_rank == 0)
-            task = customized(task_for(self.spec, start.base), functions, self.gang)
-            tokenizer = load_tokenizer(start.folder)
+            plain_task = task_for(self.spec, start.base)
+            tokenizer = load_tokenizer(start.folder, plain_task)
+            task = customized(plain_task, functions, self.gang)
             tables = transformed(
                 load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
             )
-            splits = encode_splits(self.spec, tables, task, tokenizer)
+            place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
+            encode = RowEncoder.of(self.spec, task, tokenizer, place)
+            splits = encode_splits(self.spec, tables, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
-            progress = restored[2] if restored else Progress()
-            self.resumed_from = restored[1].step if restored else None
+            progress = restored.progress if restored else Progress()
+            self.resumed_from = restored.reference.step if restored else None
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
-        if self.spec.evaluation.before and not progress.before:
-            with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = start_figures(
-                    *(self.launch, task, self.gang, open_store(self.launch.store)),
-                    measure=partial(self._evaluate, model, evaluation, splits),
-                )
-                progress = progress.model_copy(update={"before": figures})
+        progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, restored[0] if restored else None)
+            step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -149,9 +159,31 @@ class Attempt:
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
+            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
         # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, metrics, step)
+        return self._publish(run, folder, splits, (metrics, gates), step)
+
+    def _before(
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        progress: Progress,
+    ) -> Progress:
+        """The progress with the figures of the start, unless an earlier Attempt has made them."""
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = start_figures(
+                    *(self.launch, evaluation.task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
+                progress = progress.model_copy(update={"before": figures})
+        if forgetting_domains(self.spec) and not progress.start:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                start = start_on_valid(self.spec, evaluation, model, splits.valid)
+                progress = progress.model_copy(update={"start": start})
+        return progress
 
     def _prepare(
         self,
@@ -165,7 +197,7 @@ class Attempt:
         assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
-            order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
+            order=self._order(splits),
             global_batch_size=spec.training.global_batch_size,
             micro_batch_size=spec.engine.micro_batch_size,
             num_workers=self.gang.world_size,
@@ -187,12 +219,24 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
+    def _order(self, splits: Splits) -> EpochOrder:
+        spec = self.spec
+        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
+        return mixed_order(
+            spec.data.mixing,
+            Learned(splits.train_digest, splits.train_domains, classes),
+            spec.training.seed,
+            spec.training.global_batch_size,
+            partial(total_steps, spec),
+        )
+
+    def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
+        run.is_resized = restored is not None and restored.is_resized
         trainer = FineTuneTrainer(run, model, arguments)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
@@ -227,13 +271,21 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(
+                *(evaluation, model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 
@@ -257,9 +309,10 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        metrics: dict[str, dict[str, Any]],
+        found: tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]],
         step: int,
     ) -> Outcome:
+        metrics, gates = found
         selection, best = self.spec.selection, run.progress.best
         outcome = Outcome(
             job=self.launch.job,
@@ -276,6 +329,8 @@ class Attempt:
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
+            gates=gates,
+            promoted=all(gate.passed for gate in gates) if gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -284,7 +339,7 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin))
+                card = model_card(*parts, Loads(run.task.loader, origin, gates))
                 code = self.code.code if self.code is not None else None
                 beside = Beside(card, code, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)

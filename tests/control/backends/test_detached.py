@@ -17,6 +17,8 @@ import pytest
 from orchestrator.control.backends.cluster import ClusterSize, remove_stale
 from orchestrator.control.backends.detached import DetachedCluster
 from orchestrator.errors import LaunchFailed
+from orchestrator.server import end_local
+from orchestrator.settings import load_settings
 from tests.control.backends.standin import stand_in
 from tests.embedded import family, left_after, short_root
 
@@ -191,3 +193,18 @@ def test_nothing_is_remembered_where_nothing_was_started(tmp_path: Path) -> None
     assert DetachedCluster.remembered(tmp_path / "nowhere") is None
     (tmp_path / "cluster.json").write_text("torn")
     assert DetachedCluster.remembered(tmp_path) is None
+
+
+def test_an_operator_ends_what_servers_have_left(
+    root: Path, tmp_path: Path, environ: dict[str, str]
+) -> None:
+    settings = load_settings(
+        environ={
+            "ORCHESTRATOR_STATE_DIR": str(tmp_path / "state"),
+            "ORCHESTRATOR_RAY_TEMP_DIR": str(root),
+        }
+    )
+    cluster = started(tmp_path / "state" / "backends" / "local", root, environ)
+    assert end_local(settings) == ["local"]
+    assert not cluster.is_alive
+    assert end_local(settings) == []

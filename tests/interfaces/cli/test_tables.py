@@ -20,6 +20,14 @@ def test_classes_have_a_floor():
     assert row.split() == ["camera", "accuracy", "0.900", "–", "0.800", "40"]
 
 
+def test_what_is_copied_is_the_floor_of_a_translation():
+    after = {"cms": {"chrf": 0.4, "perplexity": 9.0, "copy_chrf": 0.3, "num_rows": 7}}
+    header, _, chrf, perplexity = printed(after, {}, ["chrf", "perplexity"])[:4]
+    assert header.split()[-2:] == ["floor", "rows"]
+    assert chrf.split() == ["cms", "chrf", "0.400", "–", "0.300", "7"]
+    assert perplexity.split() == ["perplexity", "9.000", "–", "–"]
+
+
 def test_tokens_have_none_and_their_metrics_stay_on_a_line():
     values = {"perplexity": 29.66, "token_accuracy": 0.382, "num_rows": 24}
     values["intervals"] = {"perplexity": [23.353, 37.181], "token_accuracy": [0.351, 0.418]}
@@ -32,7 +40,7 @@ def test_tokens_have_none_and_their_metrics_stay_on_a_line():
 
 
 def test_numbers_have_a_floor_and_a_gain_that_is_less_error():
-    after = {"camera": {"rmse": 0.9, "floor_rmse": 1.8, "pearson": 0.5, "num_rows": 40}}
+    after = {"camera": {"rmse": 0.9, "constant_rmse": 1.8, "pearson": 0.5, "num_rows": 40}}
     header, _, *rows = printed(
         after, {"camera": {"rmse": 2.0, "pearson": 0.1}}, ["rmse", "pearson"]
     )

@@ -52,12 +52,12 @@ def test_the_threshold_decides_what_is_given() -> None:
 def test_the_floors_are_what_the_best_constant_answer_reaches() -> None:
     floors = constant_floors(TRUTH)
     # Always {a, b}: F1 of a and b each 2 * .5 / 1.5; of {a} alone 2 * 2 / (4 + 4).
-    assert floors["floor_macro_f1"] == pytest.approx(2 * (2 / 3) / 3)
-    assert floors["floor_micro_f1"] == pytest.approx(2 * 4 / (4 + 8))
-    assert floors["floor_subset_accuracy"] == 0.25
+    assert floors["constant_macro_f1"] == pytest.approx(2 * (2 / 3) / 3)
+    assert floors["constant_micro_f1"] == pytest.approx(2 * 4 / (4 + 8))
+    assert floors["constant_subset_accuracy"] == 0.25
     everything = np.ones_like(TRUTH)
     measured = f1_score(TRUTH, everything, average="macro", zero_division=0.0)
-    assert floors["floor_macro_f1"] == pytest.approx(measured)
+    assert floors["constant_macro_f1"] == pytest.approx(measured)
 
 
 def test_loss_and_calibration_agree_with_scikit_learn() -> None:

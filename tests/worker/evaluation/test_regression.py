@@ -35,7 +35,7 @@ def test_the_floor_is_always_giving_the_mean() -> None:
     mean = np.full((50, 1), labels.mean())
     figures = regression_metrics(mean, labels)
     for name in ("rmse", "mae", "r2", "loss", "pearson", "spearman"):
-        assert figures[name] == pytest.approx(figures[f"floor_{name}"])
+        assert figures[name] == pytest.approx(figures[f"constant_{name}"])
 
 
 def test_a_resample_is_measured_as_if_it_were_the_split() -> None:

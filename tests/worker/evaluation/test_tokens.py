@@ -10,7 +10,12 @@ import torch
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu import corpus_bleu, corpus_chrf
 
-from orchestrator.worker.evaluation.texts import summarization_metrics, translation_metrics
+from orchestrator.worker.evaluation.texts import (
+    Texts,
+    first_sentence,
+    summarization_metrics,
+    translation_metrics,
+)
 from orchestrator.worker.evaluation.tokens import (
     token_intervals,
     token_loss_sum,
@@ -19,6 +24,7 @@ from orchestrator.worker.evaluation.tokens import (
 )
 
 REFERENCES = ["the cat sat on the mat", "there is a dog in the garden", "we went home"]
+SOURCES = ["die Katze sat. A mat", "the dog in the garden", "wir went home"]
 WRITTEN = ["the cat sat on a mat", "a dog is in the garden", "we went home"]
 
 
@@ -59,7 +65,7 @@ def test_intervals_hold_the_figure_and_follow_from_the_seed() -> None:
 
 
 def test_translations_are_judged_as_sacrebleu_does() -> None:
-    found = translation_metrics(WRITTEN, REFERENCES, 100, seed=1)
+    found = translation_metrics(Texts(WRITTEN, REFERENCES, SOURCES), 100, seed=1)
     assert found["bleu"] == pytest.approx(corpus_bleu(WRITTEN, [REFERENCES]).score / 100)
     assert found["chrf"] == pytest.approx(corpus_chrf(WRITTEN, [REFERENCES]).score / 100)
     assert found["length_ratio"] == pytest.approx(15 / 16)
@@ -70,7 +76,7 @@ def test_translations_are_judged_as_sacrebleu_does() -> None:
 
 
 def test_summaries_are_judged_as_rouge_score_does() -> None:
-    found = summarization_metrics(WRITTEN, REFERENCES, 100, seed=1)
+    found = summarization_metrics(Texts(WRITTEN, REFERENCES, SOURCES), 100, seed=1)
     scorer = RougeScorer(["rouge2"], use_stemmer=True)
     pairs = zip(REFERENCES, WRITTEN, strict=True)
     scores = [scorer.score(reference, text)["rouge2"].fmeasure for reference, text in pairs]
@@ -79,8 +85,37 @@ def test_summaries_are_judged_as_rouge_score_does() -> None:
     assert low <= found["rouge_l"] <= high
 
 
+def judged(written: list[str]) -> Texts:
+    return Texts(written, REFERENCES, SOURCES)
+
+
+def test_the_floors_are_the_source_and_its_first_sentence() -> None:
+    copied = translation_metrics(judged(WRITTEN), 0, 1)
+    assert copied["copy_chrf"] == pytest.approx(corpus_chrf(SOURCES, [REFERENCES]).score / 100)
+    assert copied["copy_bleu"] == pytest.approx(corpus_bleu(SOURCES, [REFERENCES]).score / 100)
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    lead = ["die Katze sat.", *SOURCES[1:]]
+    scores = [scorer.score(r, t)["rougeL"].fmeasure for r, t in zip(REFERENCES, lead, strict=True)]
+    found = summarization_metrics(judged(WRITTEN), 0, 1)["lead_rouge_l"]
+    assert found == pytest.approx(sum(scores) / 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "first"),
+    [
+        ("One. Two.", "One."),
+        ("  What? Yes!  ", "What?"),
+        ("Version 2.6 of it. More", "Version 2.6 of it."),
+        ("No end", "No end"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence_ends_where_a_space_follows_its_mark(text: str, first: str) -> None:
+    assert first_sentence(text) == first
+
+
 def test_a_perfect_text_and_an_empty_one() -> None:
-    assert translation_metrics(REFERENCES, REFERENCES, 0, 1)["bleu"] == pytest.approx(1.0)
-    empty = translation_metrics([""] * 3, REFERENCES, 10, 1)
+    assert translation_metrics(judged(REFERENCES), 0, 1)["bleu"] == pytest.approx(1.0)
+    empty = translation_metrics(judged([""] * 3), 10, 1)
     assert (empty["bleu"], empty["chrf"], empty["length_ratio"]) == (0.0, 0.0, 0.0)
-    assert summarization_metrics([""] * 3, REFERENCES, 10, 1)["rouge1"] == 0.0
+    assert summarization_metrics(judged([""] * 3), 10, 1)["rouge1"] == 0.0

@@ -48,7 +48,7 @@ def test_the_table_shows_before_after_interval_and_floor() -> None:
 
 
 def test_the_limits_name_weak_and_unseen_domains() -> None:
-    assert "No better than the majority floor on: news." in card()
+    assert "No better than the floor on: news." in card()
     assert "Never saw text of: news" in card()
     assert "step 12, the best by toy/macro_f1 on the validation split (0.8765)" in card()
 
@@ -87,6 +87,54 @@ def test_an_adapter_is_shown_with_its_base_and_its_labels() -> None:
     assert "PeftModel.from_pretrained(base" in text
 
 
+def test_gaps_between_groups_have_a_part_of_their_own() -> None:
+    gap = {
+        "slice": "country",
+        "group": "x|<b>",
+        "num_rows": 100,
+        "metric": "accuracy",
+        "value": 0.5,
+        "others": 0.9,
+        "gap": -0.4,
+        "interval": [-0.5, -0.3],
+        "is_worse": True,
+    }
+    compared = {"accuracy": {"others": 0.9, "gap": -0.4}}
+    sliced = {
+        **figures(0.9, 0.6),
+        "slices": {"country": {"x|<b>": {"num_rows": 100, "gaps": compared}}},
+        "gaps": [gap],
+    }
+    text = model_card(
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": sliced},
+        {},
+        SelectionOutcome(last=True, step=3),
+        {},
+    )
+
+    line = "| toy | country | x\\|&lt;b> | 100 | accuracy | 0.500 | 0.900 |"
+    assert f"{line} **-0.400 [-0.500, -0.300]** |" in text
+    assert "The largest gaps of 1 comparisons on test" in text
+    assert "## Fairness" not in card()
+
+
+def test_a_translation_is_measured_against_copying() -> None:
+    job = launch(
+        Path("/base"),
+        Path("/scratch"),
+        task={"type": "translation"},
+        evaluation={"metrics": ["bleu", "chrf"]},
+    )
+    values = {"num_rows": 9, "bleu": 0.1, "chrf": 0.31, "copy_bleu": 0.05, "copy_chrf": 0.33}
+
+    text = model_card(job, {"toy": values}, {}, SelectionOutcome(last=True, step=3), {})
+
+    assert "| toy | trained on | 9 | 0.100 | 0.310 | 0.330 |" in text
+    assert "The floor is the chrf of giving the source back untranslated." in text
+    assert "No better than the floor on: toy." in text
+
+
 def test_calibration_has_a_table_of_its_own() -> None:
     after = {**figures(0.9, 0.6), "ece": 0.05, "brier": 0.2, "loss": 0.3}
     after["intervals"] = {**after["intervals"], "ece": [0.04, 0.09]}
@@ -104,17 +152,17 @@ def test_calibration_has_a_table_of_its_own() -> None:
 def test_label_sets_have_their_floor_and_a_row_a_label() -> None:
     values = {
         "num_rows": 40,
-        "macro_f1": 0.4,
+        "micro_f1": 0.4,
         "ece": 0.1,
         "brier": 0.2,
         "loss": 0.5,
-        "floor_macro_f1": 0.5,
+        "constant_micro_f1": 0.5,
         "per_class": {
             "a": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 9, "given": 18}
         },
     }
     task = {"type": "text-classification", "problem": "multi_label", "labels": ["a", "b"]}
-    evaluation = {"metrics": ["macro_f1"]}
+    evaluation = {"metrics": ["micro_f1"]}
     text = model_card(
         launch(Path("/base"), Path("/scratch"), task=task, evaluation=evaluation),
         {"toy": values},
@@ -124,13 +172,13 @@ def test_label_sets_have_their_floor_and_a_row_a_label() -> None:
     )
     assert "text-classification with any number of a, b, from 0.5 on" in text
     assert "| toy | trained on | 40 | 0.400 | 0.500 |" in text
-    assert "The floor is the macro-F1 of giving each row every label." in text
+    assert "The floor is the micro_f1 of the best answer that is the same for every row." in text
     assert "| toy | a | 9 | 18 | 0.500 | 1.000 | 0.667 |" in text
-    assert "No better than the floor of macro_f1 on: toy." in text
+    assert "No better than the floor on: toy." in text
 
 
 def test_a_regression_of_pairs_is_judged_by_its_error() -> None:
-    values = {"num_rows": 40, "rmse": 0.4, "floor_rmse": 0.9}
+    values = {"num_rows": 40, "rmse": 0.4, "constant_rmse": 0.9}
     task = {"type": "text-classification", "problem": "regression", "pairs": True}
     method = {"type": "lora", "rank": 8, "alpha": 16.0, "target_modules": ["q"]}
     text = model_card(
