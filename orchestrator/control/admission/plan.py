@@ -51,6 +51,7 @@ from orchestrator.control.admission.records import (
     MemoryPlan,
     Plan,
     PlanReason,
+    Precision,
     SplitPlan,
     StageMemory,
     StepPlan,
@@ -62,6 +63,7 @@ from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs.deepspeed import DeepSpeedSpec
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.task_checks import target_length
 
@@ -121,7 +123,7 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     body, labels = resolved.spec, len(inputs.data.labels)
     model = trained_model(inputs.model, body.task, body.method, labels)
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths
 
 
@@ -151,7 +153,21 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        **_buffer_sizes(engine.deepspeed),
     )
+
+
+def _buffer_sizes(given: DeepSpeedSpec | None) -> dict[str, int]:
+    """Of DeepSpeed's buffers, those that the spec sets."""
+    zero = given.zero_optimization if given is not None else None
+    if zero is None:
+        return {}
+    sizes = {
+        "bucket_elements": zero.reduce_bucket_size,
+        "live_elements": zero.stage3_max_live_parameters,
+        "sub_group_elements": zero.sub_group_size,
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def _estimate(
@@ -243,7 +259,9 @@ def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
 
 def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
     """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
+    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
+    for precision in precisions if case.on_gpu else precisions[:2]:
         for stage in (0, 1, 2, 3):
             other = replace(
                 case,
@@ -282,7 +300,8 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
 
