@@ -124,12 +124,9 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._read(functions, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
             attention = choose_attention(self.spec, loaded, Surroundings.here())
@@ -166,6 +163,11 @@ class Attempt:
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
+
+    def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
+        tables = load_tables(self.spec, self.folders.cache)
+        changed = transformed(tables, functions, self.spec.task, self.gang)
+        return encode_splits(self.spec, changed, encode)
 
     def _prepare(
         self,
