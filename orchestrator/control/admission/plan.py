@@ -45,6 +45,7 @@ from orchestrator.control.admission.machine import (
 from orchestrator.control.admission.memory import (
     RUNTIME_BYTES,
     MemoryCase,
+    buffer_sizes,
     host_load_bytes,
     host_worker_bytes,
     worker_memory,
@@ -58,6 +59,7 @@ from orchestrator.control.admission.records import (
     MemoryPlan,
     Plan,
     PlanReason,
+    Precision,
     SplitPlan,
     StageMemory,
     StepPlan,
@@ -132,7 +134,7 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     body = resolved.spec
     model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths
 
 
@@ -167,6 +169,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        **buffer_sizes(engine.deepspeed),
     )
 
 
@@ -277,7 +280,9 @@ def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
 
 def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
     """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
+    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
+    for precision in precisions if case.on_gpu else precisions[:2]:
         for stage in (0, 1, 2, 3):
             other = replace(
                 case,
@@ -316,7 +321,8 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
     yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)

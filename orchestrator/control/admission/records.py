@@ -17,7 +17,7 @@ from orchestrator.records import Identity, Record
 from orchestrator.specs import FineTune, Split
 
 Strategy = Literal["deepspeed", "ddp"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Offload = Literal["none", "optimizer", "parameters"]
 ZeroStage = Literal[0, 1, 2, 3]
 

@@ -32,7 +32,7 @@ from orchestrator.worker.custom.functions import Functions, customized, transfor
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.mixing import Learned, mixed_order
-from orchestrator.worker.data.orders import EpochOrder
+from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
@@ -42,13 +42,18 @@ from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.training.arguments import total_steps, training_arguments
+from orchestrator.worker.training.arguments import (
+    optimizer_name,
+    total_steps,
+    training_arguments,
+)
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
@@ -118,6 +123,7 @@ class Attempt:
         self.device = gang.device()
         self.resumed_from: int | None = None
         self.code: UserCode | None = None
+        self.engine: dict[str, str] = {}
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
@@ -128,14 +134,13 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._read(functions, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
+            attention = choose_attention(self.spec, loaded, Surroundings.here())
+            self.engine = {"attention": attention, "optimizer": optimizer_name()}
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
@@ -185,6 +190,11 @@ class Attempt:
                 progress = progress.model_copy(update={"start": start})
         return progress
 
+    def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
+        tables = load_tables(self.spec, self.folders.cache)
+        changed = transformed(tables, functions, self.spec.task, self.gang)
+        return encode_splits(self.spec, changed, encode)
+
     def _prepare(
         self,
         start: Start,
@@ -222,13 +232,14 @@ class Attempt:
     def _order(self, splits: Splits) -> EpochOrder:
         spec = self.spec
         classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
-        return mixed_order(
+        mixed = mixed_order(
             spec.data.mixing,
             Learned(splits.train_digest, splits.train_domains, classes),
             spec.training.seed,
             spec.training.global_batch_size,
             partial(total_steps, spec),
         )
+        return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
 
     def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
@@ -341,7 +352,7 @@ class Attempt:
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
                 card = model_card(*parts, Loads(run.task.loader, origin, gates))
                 code = self.code.code if self.code is not None else None
-                beside = Beside(card, code, origin)
+                beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}

@@ -68,6 +68,11 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {"type": "causal-lm"},
     },
+    "causal, packed, grouped by length": {
+        "engine": {"zero_stage": 1, "micro_batch_size": 4},
+        "task": {"type": "causal-lm"},
+        "lengths": {"batching": {"packing": True, "group_by_length": True, "window": 2}},
+    },
     "encoder-decoder, zero 3": {
         "engine": {"zero_stage": 3, "micro_batch_size": 4},
         "task": {"type": "translation"},
