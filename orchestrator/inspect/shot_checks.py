@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from orchestrator.errors import Problem
-from orchestrator.inspect.class_checks import class_counts
+from orchestrator.inspect.labels import class_counts
 from orchestrator.inspect.tables import ReadData, learned_from, lent_splits
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.method import MetaMethod

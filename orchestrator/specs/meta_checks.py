@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.adaptation import adaptation_domains
+from orchestrator.specs.classification import SINGLE_LABEL
 from orchestrator.specs.data import drawn_domains, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.method import AdapterMethod, MetaMethod
@@ -22,17 +23,18 @@ _MEAN = "mean"
 
 def _learns_classes(spec: FineTune) -> Iterator[Problem]:
     body = spec.spec
-    if isinstance(body.task, TextClassification):
+    if isinstance(body.task, TextClassification) and body.task.kind == SINGLE_LABEL:
         return
+    what = getattr(body.task, "kind", body.task.type)
     if isinstance(body.method, MetaMethod):
         yield Problem(
-            f"an episode draws rows of each class, and {body.task.type} has no classes",
+            f"an episode draws rows of each class, and {what} has no one class a row",
             path="method.type",
-            hint="write task.type: text-classification, or another method",
+            hint="write another method.type, or classify by single labels",
         )
     if body.evaluation.adaptation is not None:
         yield Problem(
-            f"its curves are over rows of each class, and {body.task.type} has no classes",
+            f"its curves are over rows of each class, and {what} has no one class a row",
             path="evaluation.adaptation",
             hint="remove it",
         )
@@ -101,6 +103,7 @@ def _rows_as_they_are(spec: FineTune) -> Iterator[Problem]:
         return
     given = {
         "data.mixing": body.data.mixing,
+        "training.batching": body.training.batching,
         "task.class_weights": getattr(body.task, "class_weights", None),
     }
     for path, value in given.items():
@@ -189,12 +192,12 @@ def _compared(spec: FineTune) -> Iterator[Problem]:
 
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
-    (("task.type", "method.type", "evaluation.adaptation"), _learns_classes),
+    (("task", "method.type", "evaluation.adaptation"), _learns_classes),
     (("method.type", "data.train_on", "data.domains"), _domains),
     (("method", "resources.workers"), _episodes),
     (("method.type", "engine", "training.precision"), _engine),
     (
-        ("method.type", "data.domains", "data.train_on", "data.mixing", "task"),
+        ("method.type", "data.domains", "data.train_on", "data.mixing", "task", "training"),
         _rows_as_they_are,
     ),
     (("method.type", "selection.metric", "data.domains", "data.train_on"), _selection),

@@ -24,6 +24,15 @@ EXTRA = "data.domains.extra"
 
 # Sections of the spec; then the field's path, the message and the hint.
 WRONG: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"training": {"batching": {"packing": True}}, "data": domains() | {"collator": "a:b"},
+      "runtime": {"code": "."}}, "training.batching.packing", "a:b makes of rows cannot be packed",
+     "data.collator"),
+    ({"training": {"precision": "tf32"}}, "training.precision", "tf32 needs GPUs", "fp32 or bf16"),
+    ({"engine": {"strategy": "ddp", "deepspeed": {"dump_state": True}}}, "engine.deepspeed",
+     "engine.strategy is ddp", "strategy: deepspeed"),
+    ({"engine": {"zero_stage": 2, "deepspeed": {"zero_optimization": {"sub_group_size": 9}}}},
+     "engine.deepspeed.zero_optimization.sub_group_size", "ZeRO stage 2 does not read it",
+     "zero_stage: 3"),
     ({"data": domains() | {"train_on": ["camrea"]}}, "data.train_on[0]", "unknown domain 'camrea'",
      "did you mean camera?"),
     ({"data": domains() | {"train_on": ["camera", "movie"]}}, "data.train_on[1]",

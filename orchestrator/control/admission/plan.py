@@ -46,6 +46,7 @@ from orchestrator.control.admission.machine import (
 from orchestrator.control.admission.memory import (
     RUNTIME_BYTES,
     MemoryCase,
+    buffer_sizes,
     host_load_bytes,
     host_worker_bytes,
     worker_memory,
@@ -54,22 +55,23 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
-    DrawPlan,
     FewestPlan,
     MemoryPlan,
     Plan,
     PlanReason,
-    SplitPlan,
+    Precision,
     StageMemory,
     StepPlan,
     TimePlan,
 )
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
+from orchestrator.control.admission.rows import draw_plans, split_plans
 from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, MetaMethod, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
@@ -90,7 +92,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
         batch_rows(resolved.spec),
         fits_at_both_ends(machine, resolved.spec),
     )
@@ -112,8 +114,8 @@ def make_plan(inputs: PlanInputs) -> Plan:
         identity=identity_of(inputs, resolved),
         model=inputs.model,
         hardware=inputs.hardware,
-        splits=tuple(_splits(inputs)),
-        draws=tuple(_draws(inputs)),
+        splits=tuple(split_plans(inputs)),
+        draws=tuple(draw_plans(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
         memory=_memory(machine, case),
@@ -129,11 +131,16 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
-    body, labels = resolved.spec, len(inputs.data.labels)
-    model = trained_model(inputs.model, body.task, body.method, labels)
+    body = resolved.spec
+    model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths
+
+
+def num_outputs(inputs: PlanInputs) -> int:
+    """Of a classification head: one a label, or the one number of a regression."""
+    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +170,7 @@ def memory_case(
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
         learner_bytes=learner_bytes(spec.method),
+        **buffer_sizes(engine.deepspeed),
     )
 
 
@@ -225,6 +233,8 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
         **lent(inputs.data, spec),
+        judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
+        start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
     )
 
@@ -272,7 +282,9 @@ def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
 
 def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
     """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
+    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
+    for precision in precisions if case.on_gpu else precisions[:2]:
         for stage in (0, 1, 2, 3):
             other = replace(
                 case,
@@ -311,7 +323,8 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
     yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
@@ -327,40 +340,14 @@ def _warnings(
     yield from memory_cautions(machine, case)
 
 
-def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
-    for key, facts in inputs.data.splits.items():
-        tokens = (inputs.tokens or {}).get(key)
-        yield SplitPlan(
-            domain=facts.domain,
-            split=facts.split,
-            num_rows=facts.num_rows,
-            class_counts=dict(facts.class_counts),
-            held_out=facts.derived,
-            truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
-        )
-
-
-def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
-    everything = max(inputs.data.num_train_rows, 1)
-    if isinstance(inputs.spec.spec.method, MetaMethod):
-        return  # domains take turns
-    for draw in inputs.data.draws:
-        yield DrawPlan(
-            domain=draw.domain,
-            rows=draw.rows,
-            drawn=draw.drawn,
-            share=round(draw.drawn / everything, 4),
-            replayed=draw.replayed,
-        )
-
-
 def _lists_labels(spec: FineTuneSpec) -> bool:
     return isinstance(spec.task, TextClassification) and spec.task.labels is not None
 
 
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
+    has_labels = isinstance(resolved.task, TextClassification) and bool(resolved.task.labels)
+    if isinstance(resolved.task, TextClassification) and has_labels and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
     yield from _class_weights(written, resolved)

@@ -9,35 +9,38 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
-from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import (
-    AdapterMethod,
-    CustomTask,
-    MetaMethod,
-    TextClassification,
+from orchestrator.records import (
+    GateResult,
+    JobState,
+    Launch,
+    Outcome,
+    Phase,
+    Reason,
+    SelectionOutcome,
 )
+from orchestrator.specs import AdapterMethod, CustomTask
+from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.scores import ScoreCache
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
-from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.mixing import Learned, mixed_order
-from orchestrator.worker.data.orders import EpochOrder
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
+from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
@@ -46,13 +49,14 @@ from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import Task
-from orchestrator.worker.training.arguments import total_steps, training_arguments
+from orchestrator.worker.training.arguments import optimizer_name, total_steps
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import domains_to_evaluate
-from orchestrator.worker.training.trainer import FineTuneTrainer, Run
+from orchestrator.worker.training.steps import batches_of, trainer_for
+from orchestrator.worker.training.trainer import Run
 
 if TYPE_CHECKING:
     from orchestrator.worker.custom.attempt import CustomAttempt
@@ -98,6 +102,7 @@ class Measured(NamedTuple):
     """Figures of the weights to publish."""
 
     metrics: dict[str, dict[str, Any]]  # domain -> on test
+    gates: tuple[GateResult, ...]
     adaptation: dict[str, Any]  # k-shot curves; empty where none were asked for
 
 
@@ -123,6 +128,7 @@ class Attempt:
         self.device = gang.device()
         self.resumed_from: int | None = None
         self.code: UserCode | None = None
+        self.engine: dict[str, str] = {}
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
@@ -133,25 +139,16 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._read(functions, encode)
             model = self._model(task, start, tokenizer)
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored.progress if restored else Progress()
             self.resumed_from = restored.reference.step if restored else None
         evaluation = self._evaluation(task, tokenizer)
         # 2. How good the start is, once a job.
-        if self.spec.evaluation.before and not progress.before:
-            with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = start_figures(
-                    *(self.launch, task, self.gang, open_store(self.launch.store)),
-                    measure=partial(self._evaluate, model, evaluation, splits),
-                )
-                progress = progress.model_copy(update={"before": figures})
+        progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
@@ -166,24 +163,54 @@ class Attempt:
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
+            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
         # 5. How well they learn from a few rows of domains that were held out.
         adaptation = self._adapt(run, published, splits)
         if adaptation is None:
             return self._interrupted(run, step)
         # 6. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, Measured(metrics, adaptation), step)
+        return self._publish(run, folder, splits, Measured(metrics, gates, adaptation), step)
 
     def _model(
         self, task: Task, start: Start, tokenizer: PreTrainedTokenizerBase
     ) -> torch.nn.Module:
+        """The base with the task's head, of which the method has chosen what learns."""
         seed = self.spec.training.seed
         loaded = load_model(task, start.base, tokenizer, seed)
+        attention = choose_attention(self.spec, loaded, Surroundings.here())
+        self.engine = {"attention": attention, "optimizer": optimizer_name()}
         return apply_method(self.spec.method, loaded, start, seed)
 
     def _evaluation(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> EvaluationPass:
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         return EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
+
+    def _before(
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        progress: Progress,
+    ) -> Progress:
+        """The progress with the figures of the start, unless an earlier Attempt has made them."""
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = start_figures(
+                    *(self.launch, evaluation.task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
+                progress = progress.model_copy(update={"before": figures})
+        if forgetting_domains(self.spec) and not progress.start:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                start = start_on_valid(self.spec, evaluation, model, splits.valid)
+                progress = progress.model_copy(update={"start": start})
+        return progress
+
+    def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
+        tables = load_tables(self.spec, self.folders.cache)
+        changed = transformed(tables, functions, self.spec.task, self.gang)
+        return encode_splits(self.spec, changed, encode)
 
     def _prepare(
         self,
@@ -195,7 +222,7 @@ class Attempt:
     ) -> Run:
         spec = self.spec
         assert spec.data.train_on is not None, "the plan resolves train_on"
-        batches = self._batches(splits)
+        batches = batches_of(spec, splits, self.gang.world_size)
         domains = domains_to_evaluate(spec.selection, spec.data.train_on)
         return Run(
             launch=self.launch,
@@ -211,32 +238,6 @@ class Attempt:
             reporter=self.reporter,
             progress=progress,
             num_steps=total_steps(spec, batches.steps_per_epoch),
-        )
-
-    def _batches(self, splits: Splits) -> BatchPlan:
-        """What each step learns from: rows, or episodes of them."""
-        spec = self.spec
-        if isinstance(spec.method, MetaMethod):
-            from orchestrator.worker.training.episodic import episode_batches
-
-            return episode_batches(spec, len(splits.train), self.gang.world_size)
-        assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
-        return BatchPlan(
-            order=self._order(splits),
-            global_batch_size=spec.training.global_batch_size,
-            micro_batch_size=spec.engine.micro_batch_size,
-            num_workers=self.gang.world_size,
-        )
-
-    def _order(self, splits: Splits) -> EpochOrder:
-        spec = self.spec
-        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
-        return mixed_order(
-            spec.data.mixing,
-            Learned(splits.train_digest, splits.train_domains, classes),
-            spec.training.seed,
-            spec.training.global_batch_size,
-            partial(total_steps, spec),
         )
 
     def _train(
@@ -357,6 +358,8 @@ class Attempt:
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
+            gates=measured.gates,
+            promoted=all(gate.passed for gate in measured.gates) if measured.gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -365,22 +368,13 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, measured.metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin))
+                card = model_card(*parts, Loads(run.task.loader, origin, measured.gates))
                 if measured.adaptation:
                     card += "\n" + adaptation_section(measured.adaptation) + "\n"
                 code = self.code.code if self.code is not None else None
-                beside = Beside(card, code, origin)
+                beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
-
-
-def trainer_for(run: Run, model: torch.nn.Module, splits: Splits, scratch: Path) -> FineTuneTrainer:
-    if isinstance(run.spec.method, MetaMethod):
-        from orchestrator.worker.training.episodic import EpisodicTrainer, episodes_of
-
-        assert isinstance(model, PreTrainedModel), "it has no adapter"
-        return EpisodicTrainer(run, model, episodes_of(run.spec, splits), scratch)
-    return FineTuneTrainer(run, model, training_arguments(run.spec, run.num_steps, scratch))

@@ -113,6 +113,9 @@ CASES = {
     "encoder-decoder, zero 3": case(task="encoder-decoder", zero_stage=3, micro_batch_size=4),
     "encoder-decoder, ddp": case(task="encoder-decoder", strategy="ddp", micro_batch_size=4),
     "prompted, zero 2": case(task="prompted", zero_stage=2, micro_batch_size=4),
+    "packed, zero 2, accumulation": case(zero_stage=2, micro_batch_size=4),
+    "packed, lora, zero 3": case("lora", zero_stage=3, micro_batch_size=8),
+    "packed, causal, ddp": case(task="causal", strategy="ddp", micro_batch_size=8),
 }
 
 
@@ -194,7 +197,8 @@ def gang_folder(
         name: {
             "training": TRAINING
             | ({"max_target_length": 16} if case.task in WRITING else {})
-            | ({"layer_decay": 0.5} if case.method == "by layer" else {}),
+            | ({"layer_decay": 0.5} if case.method == "by layer" else {})
+            | ({"batching": {"packing": True}} if "packed" in name else {}),
             "engine": case.engine,
             "task": TASKS[case.task][0],
             "method": METHODS[case.method],
