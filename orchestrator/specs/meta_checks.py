@@ -63,6 +63,13 @@ def _episodes(spec: FineTune) -> Iterator[Problem]:
             path="method.episodes_per_step",
             hint=f"write {-(-number // workers) * workers}",
         )
+    fewest = spec.spec.resources.min_workers
+    if method.outer_optimizer == "sgd" and fewest is not None and fewest < workers:
+        yield Problem(
+            "a checkpoint of sgd fits only the number of workers that saved it",
+            path="resources.min_workers",
+            hint="remove it, or write method.outer_optimizer: adamw",
+        )
     if method.algorithm == "reptile" and method.query is not None:
         yield Problem(
             "reptile learns from where the inner steps end, and looks at no other rows",
@@ -194,7 +201,7 @@ def _compared(spec: FineTune) -> Iterator[Problem]:
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
     (("task", "method.type", "evaluation.adaptation"), _learns_classes),
     (("method.type", "data.train_on", "data.domains"), _domains),
-    (("method", "resources.workers"), _episodes),
+    (("method", "resources"), _episodes),
     (("method.type", "engine", "training.precision"), _engine),
     (
         ("method.type", "data.domains", "data.train_on", "data.mixing", "task", "training"),

@@ -1,4 +1,4 @@
-"""The rows of a job as its plan shows them: splits, and what each domain contributes to an epoch."""
+"""The rows of a job as its plan shows them: splits, and each domain's part of an epoch."""
 
 from __future__ import annotations
 

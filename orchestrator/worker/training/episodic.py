@@ -106,6 +106,9 @@ class EpisodicTrainer(FineTuneTrainer):
         self.accelerator.backward(loss, **named)
         return loss.detach()
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> None:
+        """Nothing is counted here: an episode's loss is a mean already."""
+
     def floating_point_ops(self, inputs: Any) -> int:
         return 0  # an episode's number has no tokens to count
 
