@@ -65,6 +65,7 @@ from orchestrator.control.admission.records import (
 )
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
+from orchestrator.control.admission.snapshots import copy_reasons, held_bytes, with_writing
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
@@ -93,11 +94,15 @@ def make_plan(inputs: PlanInputs) -> Plan:
         resolved.spec.training.global_batch_size,
         fits_at_both_ends(machine, resolved.spec),
     )
-    resolved = with_engine(resolved, case)
+    resolved = with_writing(with_engine(resolved, case), machine, case)
     # 3. What it costs.
     estimate = _estimate(inputs, resolved.spec, case, lengths)
     # 4. The verdict.
-    reasons = tuple(_reasons(machine, case, resolved.spec, estimate))
+    held = held_bytes(resolved, case, estimate.checkpoint.count)
+    reasons = (
+        *_reasons(machine, case, resolved.spec, estimate),
+        *copy_reasons(machine, case, held),
+    )
     return Plan(
         verdict="refused" if reasons else "fits",
         reasons=reasons,
@@ -115,7 +120,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
-        memory=_memory(machine, case),
+        memory=_memory(machine, case, held),
         steps=estimate.steps,
         time=estimate.time,
         checkpoint=estimate.checkpoint,
@@ -175,7 +180,11 @@ def _estimate(
     time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
     checkpoint = plan_checkpoints(
-        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+        spec,
+        case,
+        steps,
+        time.train_seconds,
+        save_rates(speed, local=local, copied=bool(spec.checkpoint.asynchronous)),
     )
     return _Estimate(
         steps=steps,
@@ -196,7 +205,7 @@ def _fewest(
         workers=smallest.workers,
         micro_batch_size=smallest.micro_batch_size,
         worker_bytes=worker_memory(smallest).total_bytes,
-        host_worker_bytes=host_bytes_of_worker(smallest),
+        host_worker_bytes=host_bytes_of_worker(smallest) + held_bytes(resolved, smallest, 2),
         total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
     )
 
@@ -250,7 +259,7 @@ def _disk(
     )
 
 
-def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
+def _memory(machine: Machine, case: MemoryCase, held: int) -> MemoryPlan:
     worker = worker_memory(case)
     return MemoryPlan(
         device="gpu" if case.on_gpu else "cpu",
@@ -259,7 +268,8 @@ def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
         host_worker_bytes=host_worker_bytes(case, worker),
         host_load_bytes=host_load_bytes(case),
         runtime_bytes=RUNTIME_BYTES,
-        host_bytes=case.workers * host_bytes_of_worker(case) + RUNTIME_BYTES,
+        snapshot_bytes=held,
+        host_bytes=case.workers * (host_bytes_of_worker(case) + held) + RUNTIME_BYTES,
         host_limit_bytes=machine.host_limit_bytes,
         host_available_bytes=machine.hardware.available_memory_bytes,
         gpu_limit_bytes=machine.gpu_limit_bytes if case.on_gpu else None,

@@ -1,13 +1,15 @@
 """The worker's side of checkpoints: stage on disk, upload behind the step loop, restore by hash.
 
-The step loop waits only for the copy on the local disk (and for the upload before, so that at most
-one checkpoint is on its way). What may be resumed from is decided by the manifests in the store.
+The step loop waits only for a copy in memory (and for the checkpoint before, so that at most one is
+on its way): a thread writes it to the local disk and sends it off. What may be resumed from is
+decided by the manifests in the store.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from orchestrator.specs import CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training import universal
+from orchestrator.worker.training.snapshot import Write
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +69,16 @@ class Checkpointer:
         folder.mkdir(parents=True)
         return folder
 
-    def submit_checkpoint(self, step: int, folder: Path, progress: Progress) -> None:
-        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored."""
+    def submit_checkpoint(
+        self, step: int, folder: Path, progress: Progress, writes: Sequence[Write] = ()
+    ) -> None:
+        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored.
+
+        `writes` are done first: files of which only a copy in memory was taken.
+        """
         if self._gang.is_first:
             (folder / PROGRESS_FILE).write_text(progress.model_dump_json())
-        self._pending.append(self._uploads.submit(self._upload, step, folder, progress))
+        self._pending.append(self._uploads.submit(self._upload, step, folder, progress, writes))
 
     def submit_weights(self, step: int, folder: Path) -> None:
         """Keeps weights that may be published; before the checkpoint that refers to them."""
@@ -92,7 +100,9 @@ class Checkpointer:
         self.wait()
         self._uploads.shutdown()
 
-    def _upload(self, step: int, folder: Path, progress: Progress) -> None:
+    def _upload(self, step: int, folder: Path, progress: Progress, writes: Sequence[Write]) -> None:
+        for write in writes:
+            write()
         attempt = self._launch.attempt
         self._store.upload_rank(attempt, step, self._gang.rank, folder)
         shutil.rmtree(folder, ignore_errors=True)
