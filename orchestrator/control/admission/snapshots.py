@@ -1,6 +1,6 @@
 """Whether checkpoints are written behind the training, and what their copy takes. Pure.
 
-Called by `plan`. A copy lies in host memory until it is written, beside all that training holds; the
+Called by `plan`. A copy lies in host memory until it is written, beside what training holds. The
 last checkpoint needs none, since nothing goes on behind it.
 """
 
