@@ -3,6 +3,7 @@
 from orchestrator.records.attempt import (
     REPORT_TOKEN_VARIABLE,
     CheckpointRef,
+    ContinuedRef,
     Identity,
     Launch,
     LaunchHead,
@@ -37,6 +38,7 @@ __all__ = [
     "AttemptState",
     "AuditEntry",
     "CheckpointRef",
+    "ContinuedRef",
     "Demand",
     "Directive",
     "Event",

@@ -79,7 +79,10 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
     body = document["spec"]
     if around.model is not None:
-        body["model"] = around.model.model_dump(mode="json", exclude_none=True)
+        written_model = spec.spec.model
+        optimizer = written_model is not None and written_model.optimizer
+        pinned = around.model.model_dump(mode="json", exclude_none=True)
+        body["model"] = {**pinned, "optimizer": optimizer}
     body["output"].setdefault("store", around.default_store)
     body["output"].setdefault("name", spec.metadata.name)
     return document

@@ -172,6 +172,27 @@ def restore(store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path) -
     return None
 
 
+def fetch_continued(
+    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
+) -> Path | None:
+    """Another job's checkpoint that a first Attempt begins with, on this node; None: there is none.
+
+    Raises IntegrityError where it is damaged or gone by now.
+    """
+    reference = launch.continues
+    if reference is None:
+        return None
+    folder = scratch / f"continues-{reference.attempt}-{reference.step}"
+    problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
+    if problems := [text for text in gang.gather(problem) if text]:
+        hint = "remove model.optimizer to begin with the base's weights and new moments"
+        raise IntegrityError(f"the checkpoint of {reference.job}: {problems[0]}", hint=hint)
+    if gang.local_rank == 0 and launch.spec.spec.engine.strategy == "deepspeed":
+        universal.convert(folder)
+    gang.barrier()
+    return folder
+
+
 def _make_fit(
     store: CheckpointStore, launch: Launch, reference: CheckpointRef, folder: Path, is_resized: bool
 ) -> None:

@@ -39,7 +39,13 @@ from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
+from orchestrator.worker.training.checkpointing import (
+    Checkpointer,
+    Progress,
+    Restored,
+    fetch_continued,
+    restore,
+)
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -131,6 +137,7 @@ class Attempt:
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored.progress if restored else Progress()
             self.resumed_from = restored.reference.step if restored else None
+            continues = None if restored else self._continued()
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
@@ -145,6 +152,7 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
+            run.continues = continues
             step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
@@ -203,6 +211,14 @@ class Attempt:
             spec.training.global_batch_size,
             partial(total_steps, spec),
         )
+
+    def _continued(self) -> Path | None:
+        reference = self.launch.continues
+        if reference is None:
+            return None
+        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
+        theirs = CheckpointStore(store, reference.job)
+        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
 
     def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""

@@ -43,6 +43,7 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks.base import Counts, Encoded, Task
 from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
+from orchestrator.worker.training.continuing import begin_with
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
 from orchestrator.worker.training.reporting import Reporter
@@ -71,6 +72,7 @@ class Run:
     progress: Progress
     num_steps: int
     is_resized: bool = False  # resumed from what a gang of another size had saved
+    continues: Path | None = None  # another job's checkpoint, in place of new moments
     stopped_by_directive: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     last_step_seconds: list[float] = field(default_factory=list)
@@ -177,6 +179,8 @@ class FineTuneTrainer(Trainer):
             rates = self.lr_scheduler.get_last_lr()
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
+        if self.run.continues is not None:
+            begin_with(self, self.run.continues)
         return prepared
 
     def _run_epoch(self, **arguments: Any) -> None:  # type: ignore[override]
