@@ -6,7 +6,8 @@ Called by `server`, which gathers the facts; nothing is looked up here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.control.admission.adapters import adapter_choices
 from orchestrator.control.admission.cautions import (
@@ -29,10 +30,14 @@ from orchestrator.control.admission.duration import (
     with_checkpoints,
 )
 from orchestrator.control.admission.fewest import (
+    case_at,
     fewest_reasons,
     fits_at_both_ends,
+    fitting_caution,
+    mended_by_fewer,
     smallest_case,
 )
+from orchestrator.control.admission.gang_memory import gang_memory
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -43,10 +48,7 @@ from orchestrator.control.admission.machine import (
     memory_reasons,
 )
 from orchestrator.control.admission.memory import (
-    RUNTIME_BYTES,
     MemoryCase,
-    host_load_bytes,
-    host_worker_bytes,
     worker_memory,
 )
 from orchestrator.control.admission.records import (
@@ -55,11 +57,9 @@ from orchestrator.control.admission.records import (
     DiskPlan,
     DrawPlan,
     FewestPlan,
-    MemoryPlan,
     Plan,
     PlanReason,
     SplitPlan,
-    StageMemory,
     StepPlan,
     TimePlan,
 )
@@ -99,14 +99,14 @@ def make_plan(inputs: PlanInputs) -> Plan:
     estimate = _estimate(inputs, resolved.spec, case, lengths)
     # 4. The verdict.
     held = held_bytes(resolved, case, estimate.checkpoint.count)
-    reasons = (
-        *_reasons(machine, case, resolved.spec, estimate),
-        *copy_reasons(machine, case, held),
-    )
+    reasons, begins_with = _verdict(inputs, resolved, case, estimate, held)
     return Plan(
         verdict="refused" if reasons else "fits",
         reasons=reasons,
-        warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
+        warnings=(
+            *_warnings(inputs, inputs.model, resolved, machine, case),
+            *fitting_caution(resolved.spec, begins_with),
+        ),
         choices=(
             *_data_choices(inputs.spec.spec, resolved.spec),
             *adapter_choices(inputs.spec.spec.method, resolved.spec.method, inputs.model),
@@ -120,7 +120,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
-        memory=_memory(machine, case, held),
+        memory=gang_memory(machine, case, held),
         steps=estimate.steps,
         time=estimate.time,
         checkpoint=estimate.checkpoint,
@@ -259,53 +259,6 @@ def _disk(
     )
 
 
-def _memory(machine: Machine, case: MemoryCase, held: int) -> MemoryPlan:
-    worker = worker_memory(case)
-    return MemoryPlan(
-        device="gpu" if case.on_gpu else "cpu",
-        worker=worker,
-        worker_bytes=worker.total_bytes,
-        host_worker_bytes=host_worker_bytes(case, worker),
-        host_load_bytes=host_load_bytes(case),
-        runtime_bytes=RUNTIME_BYTES,
-        snapshot_bytes=held,
-        host_bytes=case.workers * (host_bytes_of_worker(case) + held) + RUNTIME_BYTES,
-        host_limit_bytes=machine.host_limit_bytes,
-        host_available_bytes=machine.hardware.available_memory_bytes,
-        gpu_limit_bytes=machine.gpu_limit_bytes if case.on_gpu else None,
-        by_stage=tuple(_by_stage(case)),
-    )
-
-
-def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
-    """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
-        for stage in (0, 1, 2, 3):
-            other = replace(
-                case,
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                offload=case.offload if stage == case.zero_stage else "none",
-            )
-            yield StageMemory(
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                worker_bytes=worker_memory(other).total_bytes,
-                chosen=other == case,
-            )
-    if case.strategy == "ddp":
-        total = worker_memory(case).total_bytes
-        yield StageMemory(
-            strategy="ddp",
-            zero_stage=0,
-            precision=case.precision,
-            worker_bytes=total,
-            chosen=True,
-        )
-
-
 def _reasons(
     machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
 ) -> Iterator[PlanReason]:
@@ -322,6 +275,28 @@ def _reasons(
     yield from memory_reasons(machine, case, spec)
     yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
+
+
+def _verdict(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, held: int
+) -> tuple[tuple[PlanReason, ...], int | None]:
+    """Why it is refused; or with how many workers it begins where not all fit."""
+    machine = Machine(inputs.hardware, resolved.spec.resources)
+    reasons = (
+        *_reasons(machine, case, resolved.spec, estimate),
+        *copy_reasons(machine, case, held),
+    )
+    fewer = partial(_reasons_with, inputs, resolved, case, estimate)
+    begins_with = mended_by_fewer(reasons, resolved.spec, fewer)
+    return (() if begins_with is not None else reasons), begins_with
+
+
+def _reasons_with(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, workers: int
+) -> Iterator[PlanReason]:
+    spec = with_workers(resolved, workers).spec
+    machine = Machine(inputs.hardware, spec.resources)
+    yield from _reasons(machine, case_at(case, spec, workers), spec, estimate)
 
 
 def _warnings(

@@ -35,7 +35,7 @@ def begin_with(trainer: FineTuneTrainer, folder: Path) -> None:
     saved = json.loads((folder / universal.LEARNING_FILE).read_text())
     _check_names(trainer.saver.learning, saved)
     if trainer.is_deepspeed_enabled:
-        _check_shapes(trainer.net, folder)
+        _check_sizes(trainer.net, folder)
         universal.load(trainer.model_wrapped, folder, counts=False)
         return
     trainer._load_from_checkpoint(str(folder))
@@ -56,12 +56,12 @@ def _check_names(mine: list[list[str]], saved: list[list[str]]) -> None:
     raise _refused("this job groups its parameters in another way")
 
 
-def _check_shapes(net: torch.nn.Module, folder: Path) -> None:
+def _check_sizes(net: torch.nn.Module, folder: Path) -> None:
     for name, parameter in net.named_parameters():
         if parameter.requires_grad:
-            mine, saved = universal.shape_of(parameter), universal.saved_shape(folder, name)
+            mine, saved = universal.size_of(parameter), universal.saved_size(folder, name)
             if mine != saved:
-                raise _refused(f"{name} is {tuple(saved)} there and {tuple(mine)} here")
+                raise _refused(f"{name} has {saved:,} weights there and {mine:,} here")
 
 
 def _told(names: Sequence[str]) -> str:

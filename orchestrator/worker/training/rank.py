@@ -137,7 +137,6 @@ class Attempt:
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored.progress if restored else Progress()
             self.resumed_from = restored.reference.step if restored else None
-            continues = None if restored else self._continued()
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
@@ -152,7 +151,6 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            run.continues = continues
             step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
@@ -225,6 +223,7 @@ class Attempt:
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         run.is_resized = restored is not None and restored.is_resized
+        run.continues = None if restored else self._continued()
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)

@@ -50,13 +50,13 @@ def is_universal(checkpoint: Path) -> bool:
     return (checkpoint / FOLDER).is_dir()
 
 
-def shape_of(parameter: torch.nn.Parameter) -> torch.Size:
-    """Of the whole of it, also where ZeRO 3 holds a part."""
-    return torch.Size(getattr(parameter, "ds_shape", parameter.shape))
+def size_of(parameter: torch.nn.Parameter) -> int:
+    """How many numbers the whole of it has, also where ZeRO 3 holds a part."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
 
 
-def saved_shape(checkpoint: Path, name: str) -> torch.Size:
-    return _whole(checkpoint / FOLDER, name, WEIGHTS).shape
+def saved_size(checkpoint: Path, name: str) -> int:
+    return _whole(checkpoint / FOLDER, name, WEIGHTS).numel()
 
 
 def load(engine: Any, checkpoint: Path, *, counts: bool = True) -> None:
@@ -204,9 +204,10 @@ def _fill_whole(engine: Any, source: Path, step: Any) -> None:
     for name, parameter in engine.module.named_parameters():
         if not parameter.requires_grad:
             continue
-        parameter.data.copy_(_whole(source, name, WEIGHTS))
+        parameter.data.copy_(_whole(source, name, WEIGHTS).view_as(parameter))  # ZeRO 3's are flat
+        moments = {key: _whole(source, name, key).view_as(parameter) for key in MOMENTS}
         optimizer.state[parameter] = {
-            **{key: _whole(source, name, key).to(parameter.device) for key in MOMENTS},
+            **{key: moment.to(parameter.device, copy=True) for key, moment in moments.items()},
             "step": _own(step),
         }
 
