@@ -8,6 +8,7 @@ from orchestrator.specs.method import (
     FullMethod,
     LoraMethod,
     MethodSpec,
+    PretrainMethod,
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
@@ -16,6 +17,8 @@ from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
     CausalLm,
     CustomTask,
+    Denoising,
+    MaskedLm,
     Summarization,
     TaskSpec,
     TextClassification,
@@ -44,6 +47,7 @@ __all__ = [
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
+    "Denoising",
     "Domain",
     "EarlyStopping",
     "EngineSpec",
@@ -54,10 +58,12 @@ __all__ = [
     "FullMethod",
     "GenerationSpec",
     "LoraMethod",
+    "MaskedLm",
     "Metadata",
     "MethodSpec",
     "ModelSpec",
     "OutputSpec",
+    "PretrainMethod",
     "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",

@@ -13,8 +13,9 @@ from typing import Any
 from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.architectures import NUMBERED_SPANS
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import FineTune, ModelSpec
+from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
 from orchestrator.specs.paths import with_absolute_paths
@@ -25,6 +26,7 @@ DEFAULT_EPOCHS = 3.0
 DEFAULT_WARMUP_RATIO = 0.06  # Liu et al. 2019 (RoBERTa), table 10: of all steps, for GLUE
 DEFAULT_EVALUATION_ROWS = 64
 DEFAULT_LANGUAGE_ROWS = 8  # each gives logits of a whole vocabulary for every token
+HIDDEN_SHARES = {"spans": 0.15, "infill": 0.3}  # Raffel et al. 2020; Lewis et al. 2020
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +84,21 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
 
 
 def with_method(spec: FineTune, facts: ModelFacts) -> FineTune:
-    """A resolved spec with what its method leaves open, chosen for this base."""
-    method = resolved_method(spec.spec.method, facts)
-    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"method": method})})
+    """A resolved spec with what its method and task leave open, chosen for this base."""
+    chosen = {
+        "method": resolved_method(spec.spec.method, facts),
+        "task": _resolved_task(spec.spec.task, facts),
+    }
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update=chosen)})
+
+
+def _resolved_task(task: TaskSpec, facts: ModelFacts) -> TaskSpec:
+    """What is hidden of a text, as the base was pretrained."""
+    if not isinstance(task, Denoising):
+        return task
+    objective = task.objective or ("spans" if facts.model_type in NUMBERED_SPANS else "infill")
+    share = task.masked_share or HIDDEN_SHARES[objective]
+    return task.model_copy(update={"objective": objective, "masked_share": share})
 
 
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:

@@ -40,7 +40,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import ChangesByEpoch, Encoded, Task
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
@@ -147,6 +147,8 @@ class FineTuneTrainer(Trainer):
             self.control.should_training_stop = True
             return
         self.sampler.set_epoch(arguments["epoch"])
+        if isinstance(self.run.train, ChangesByEpoch):
+            self.run.train.set_epoch(arguments["epoch"])
         super()._run_epoch(**arguments)  # type: ignore[no-untyped-call]
 
     # Selection on valid
