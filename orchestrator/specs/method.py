@@ -132,6 +132,11 @@ class QloraMethod(AdapterMethod):
 
 
 MethodSpec = Annotated[
-    FullMethod | FreezeMethod | PretrainMethod | LoraMethod | QloraMethod,
+    FullMethod | FreezeMethod | LoraMethod | QloraMethod | PretrainMethod,
     Field(discriminator="type", description="How the weights change."),
 ]
+
+
+def splits_texts(method: MethodSpec) -> bool:
+    """Whether a text that is too long becomes several rows."""
+    return isinstance(method, PretrainMethod) and method.split_texts

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.control.admission.exchange import (
     communication_seconds,
@@ -45,6 +45,12 @@ class RowLengths:
     by_split: Mapping[str, float]  # train, valid, test
     longest: int
     measured: bool
+    pieces: float = 1.0  # rows that a text to learn from becomes
+
+    def written_too(self, share: float) -> RowLengths:
+        """Of rows of which a share is written again after it was read."""
+        costs = {split: tokens * (1 + share) for split, tokens in self.by_split.items()}
+        return replace(self, by_split=costs, longest=math.ceil(self.longest * (1 + share)))
 
 
 def row_lengths(
@@ -66,7 +72,16 @@ def row_lengths(
         costs[split] = total / rows if rows else float(max_length)
     whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
     longest = max(tokens[key].max for key in data.splits) if whole else max_length
-    return RowLengths(costs, min(longest, max_length), measured=True)
+    return RowLengths(costs, min(longest, max_length), True, _pieces(data, tokens))
+
+
+def _pieces(data: DataFacts, tokens: Mapping[SplitKey, TokenFacts]) -> float:
+    """Over all training rows."""
+    found = [
+        (data.splits[key].num_rows, tokens[key].pieces) for key in data.splits if key[1] == "train"
+    ]
+    rows = sum(count for count, _ in found)
+    return sum(count * pieces for count, pieces in found) / rows if rows else 1.0
 
 
 def _row_cost(split: str, found: TokenFacts, max_length: int) -> float:
@@ -83,6 +98,7 @@ def plan_steps(
 ) -> StepPlan:
     """Steps of a resolved spec; counts as the worker does."""
     training, workers = spec.training, spec.resources.workers
+    num_rows = round(num_rows * tokens.pieces)
     per_epoch = steps_per_epoch(num_rows, training.global_batch_size)
     if training.max_steps is not None:
         total = training.max_steps

@@ -13,9 +13,9 @@ from orchestrator.specs import (
     Denoising,
     FineTuneSpec,
     MaskedLm,
-    PretrainMethod,
     TextClassification,
 )
+from orchestrator.specs.method import splits_texts
 from orchestrator.specs.task_checks import WRITES_TEXT
 from orchestrator.worker.data.pieces import Pieces
 from orchestrator.worker.tasks.base import Task
@@ -52,7 +52,4 @@ def task_for(spec: FineTuneSpec, base: Path) -> Task:
 
 
 def _pieces(spec: FineTuneSpec) -> Pieces:
-    """How the texts of a job become rows: in several only where that is asked of `pretrain`."""
-    method = spec.method
-    split = isinstance(method, PretrainMethod) and method.split_texts
-    return Pieces(spec.training.max_length, split)
+    return Pieces(spec.training.max_length, splits_texts(spec.method))
