@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from orchestrator.inspect.class_checks import MAJORITY_RATIO, MAJORITY_SHARE
 from orchestrator.inspect.data import DataFacts, SplitFacts, SplitKey
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.leakage import (
     Repeated,
     Shared,
@@ -85,6 +86,8 @@ def data_report(facts: DataFacts, tables: Mapping[SplitKey, pa.Table]) -> DataRe
         facts: Of `inspect_data`, without problems.
         tables: The same splits, as `read_tables` gives them.
     """
+    if not facts.labels:  # numbers of a regression differ by nature
+        tables = {key: _unlabelled(table) for key, table in tables.items()}
     shared, repeated = shared_rows(tables)
     skew = tuple(_skews(facts))
     words = tuple(telling_words(tables))
@@ -92,6 +95,10 @@ def data_report(facts: DataFacts, tables: Mapping[SplitKey, pa.Table]) -> DataRe
     return DataReport(
         tuple(facts.splits.values()), skew, tuple(shared), tuple(repeated), words, findings
     )
+
+
+def _unlabelled(table: pa.Table) -> pa.Table:
+    return table.drop_columns([LABEL]) if LABEL in table.column_names else table
 
 
 def _skews(facts: DataFacts) -> Iterator[Skew]:

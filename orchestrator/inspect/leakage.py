@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.near import Words, near_pairs, words_of
 from orchestrator.inspect.tables import SplitKey
-from orchestrator.inspect.values import LABEL, is_extra
+from orchestrator.inspect.values import is_extra
 
 MIN_PURITY = 0.98  # of the rows with a word, those of one label
 MIN_COVER = 0.2  # of a label's rows, those with the word: fewer are chance or style
