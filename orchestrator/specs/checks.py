@@ -12,7 +12,10 @@ from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs import (
+    batching_checks,
+    classification_checks,
     data_checks,
+    gate_checks,
     location_checks,
     method_checks,
     mixing_checks,
@@ -210,9 +213,10 @@ def _warmup(spec: FineTune) -> Iterator[Problem]:
 
 
 def _precision(spec: FineTune) -> Iterator[Problem]:
-    if spec.spec.training.precision == "fp16" and spec.spec.resources.gpus_per_worker == 0:
+    precision = spec.spec.training.precision
+    if precision in ("fp16", "tf32") and spec.spec.resources.gpus_per_worker == 0:
         yield Problem(
-            "fp16 needs GPUs, and resources.gpus_per_worker is 0",
+            f"{precision} needs GPUs, and resources.gpus_per_worker is 0",
             path="training.precision",
             hint="write fp32 or bf16, or give each worker a GPU",
         )
@@ -232,6 +236,12 @@ def _ddp(spec: FineTune) -> Iterator[Problem]:
     engine = spec.spec.engine
     if engine.strategy != "ddp":
         return
+    if engine.deepspeed is not None:
+        yield Problem(
+            "DeepSpeed's settings, and engine.strategy is ddp",
+            path="engine.deepspeed",
+            hint="remove them, or write engine.strategy: deepspeed",
+        )
     given = {"zero_stage": engine.zero_stage or None, "offload": engine.offload}
     for name, value in given.items():
         if value not in (None, "none"):
@@ -256,11 +266,29 @@ def _offload(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _of_stage_3(spec: FineTune) -> Iterator[Problem]:
+    """Settings that a lower stage would silently ignore."""
+    engine = spec.spec.engine
+    zero = engine.deepspeed.zero_optimization if engine.deepspeed is not None else None
+    if zero is None or engine.zero_stage in (None, 3) or engine.strategy == "ddp":
+        return
+    for name in sorted(zero.model_fields_set):
+        if name.startswith("stage3_") or name in ("sub_group_size", "zero_hpz_partition_size"):
+            yield Problem(
+                f"ZeRO stage {engine.zero_stage} does not read it: it is of stage 3",
+                path=f"engine.deepspeed.zero_optimization.{name}",
+                hint="remove it, or write engine.zero_stage: 3",
+            )
+
+
 CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *data_checks.CHECKS,
+    *batching_checks.CHECKS,
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
+    *classification_checks.CHECKS,
+    *gate_checks.CHECKS,
     *method_checks.CHECKS,
     *understanding_checks.CHECKS,
     *mixing_checks.CHECKS,
@@ -279,6 +307,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("training.precision", "resources.gpus_per_worker"), _precision),
     (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),
     (("engine",), _ddp),
+    (("engine",), _of_stage_3),
     (("engine",), _offload),
 )
 """The fields a check rests on, and the check."""

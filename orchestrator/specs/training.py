@@ -7,6 +7,9 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
+from orchestrator.specs.batching import BatchingSpec
+from orchestrator.specs.deepspeed import DeepSpeedSpec
+from orchestrator.specs.gates import GateSpec
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
 from orchestrator.specs.understanding import ExplanationsSpec, SliceName, SliceSpec
@@ -48,8 +51,8 @@ class TrainingSpec(SpecModel):
             "absent: max_length."
         ),
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="Arithmetic of the model; fp16 needs a GPU."
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        default="fp32", description="Arithmetic of the model; tf32 and fp16 need a GPU."
     )
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="Seed of order, dropout and new weights."
@@ -66,6 +69,10 @@ class TrainingSpec(SpecModel):
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled weight decay.")
     max_grad_norm: float = Field(
         default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
+    )
+    batching: BatchingSpec | None = Field(
+        default=None,
+        description="How rows become batches; absent: in random order, padded to the longest.",
     )
     layer_decay: float | None = Field(
         default=None,
@@ -86,6 +93,11 @@ class TrainingSpec(SpecModel):
             "absent: the task's."
         ),
     )
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows lie side by side in the batches of training."""
+        return self.batching is not None and self.batching.packing
 
     @model_validator(mode="after")
     def _exclusive(self) -> TrainingSpec:
@@ -125,6 +137,13 @@ class EngineSpec(SpecModel):
         description=(
             "What DeepSpeed keeps in host memory instead of the GPU's; absent: the plan chooses."
         ),
+    )
+    attention: Literal["flash_attention_2", "sdpa", "eager"] | None = Field(
+        default=None,
+        description="How attention is computed; absent: the fastest that is installed and fits.",
+    )
+    deepspeed: DeepSpeedSpec | None = Field(
+        default=None, description="DeepSpeed's own settings of how bytes move; absent: its own."
     )
 
 
@@ -290,6 +309,13 @@ class EvaluationSpec(SpecModel):
     generation: GenerationSpec | None = Field(
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
+    )
+    gates: tuple[GateSpec, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Conditions read on valid: a version that meets all of them gets the alias promoted."
+        ),
     )
     bootstrap_samples: int = Field(
         default=1000,

@@ -13,7 +13,7 @@ from orchestrator.control.admission.memory import (
     host_worker_bytes,
     worker_memory,
 )
-from orchestrator.control.admission.records import MemoryPlan, StageMemory
+from orchestrator.control.admission.records import MemoryPlan, Precision, StageMemory
 
 
 def gang_memory(machine: Machine, case: MemoryCase, held: int) -> MemoryPlan:
@@ -36,7 +36,9 @@ def gang_memory(machine: Machine, case: MemoryCase, held: int) -> MemoryPlan:
 
 def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
     """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
+    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
+    for precision in precisions if case.on_gpu else precisions[:2]:
         for stage in (0, 1, 2, 3):
             other = replace(
                 case,

@@ -49,6 +49,7 @@ from orchestrator.control.admission.machine import (
 )
 from orchestrator.control.admission.memory import (
     MemoryCase,
+    buffer_sizes,
     worker_memory,
 )
 from orchestrator.control.admission.records import (
@@ -70,6 +71,7 @@ from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
@@ -90,7 +92,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
         resolved.spec.training.global_batch_size,
         fits_at_both_ends(machine, resolved.spec),
     )
@@ -133,11 +135,16 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
-    body, labels = resolved.spec, len(inputs.data.labels)
-    model = trained_model(inputs.model, body.task, body.method, labels)
+    body = resolved.spec
+    model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
-    return resolved, model, lengths
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
+    return resolved, model, lengths.learned_by(body.task)
+
+
+def num_outputs(inputs: PlanInputs) -> int:
+    """Of a classification head: one a label, or the one number of a regression."""
+    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +173,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        **buffer_sizes(engine.deepspeed),
     )
 
 
@@ -231,6 +239,8 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
+        start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
     )
 
@@ -271,7 +281,8 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
     yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
@@ -317,6 +328,8 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
             split=facts.split,
             num_rows=facts.num_rows,
             class_counts=dict(facts.class_counts),
+            label_mean=None if facts.numbers is None else facts.numbers.mean,
+            label_std=None if facts.numbers is None else facts.numbers.std,
             held_out=facts.derived,
             truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
         )
@@ -340,7 +353,8 @@ def _lists_labels(spec: FineTuneSpec) -> bool:
 
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
+    has_labels = isinstance(resolved.task, TextClassification) and bool(resolved.task.labels)
+    if isinstance(resolved.task, TextClassification) and has_labels and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
     yield from _class_weights(written, resolved)

@@ -17,7 +17,7 @@ from orchestrator.records import Identity, Record
 from orchestrator.specs import FineTune, Split
 
 Strategy = Literal["deepspeed", "ddp"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Offload = Literal["none", "optimizer", "parameters"]
 ZeroStage = Literal[0, 1, 2, 3]
 
@@ -171,6 +171,8 @@ class SplitPlan(Facts):
     split: Split
     num_rows: int
     class_counts: dict[str, int]
+    label_mean: float | None = Field(default=None, description="Of a regression's labels.")
+    label_std: float | None = Field(default=None, description="Their deviation.")
     held_out: bool = Field(description="Taken from train by data.valid_fraction.")
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from orchestrator.control.controller.resume import HALF_WIDTH
 from orchestrator.errors import InvalidInput, ObjectNotFound, Problem
 from orchestrator.records import ContinuedRef, Launch
 from orchestrator.specs import FineTuneSpec, TextClassification
@@ -76,7 +77,7 @@ def _differences(
                 hint="write the same, or remove model.optimizer to begin with new moments",
             )
     stages = (found.manifest.metadata.get("zero_stage"), spec.engine.zero_stage)
-    if spec.training.precision != "fp32" and 0 in stages:
+    if spec.training.precision in HALF_WIDTH and 0 in stages:
         yield Problem(
             f"{spec.training.precision} without ZeRO keeps its state in a form that no new job "
             "can begin with",

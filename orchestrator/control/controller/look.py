@@ -28,6 +28,7 @@ from orchestrator.settings import Settings
 from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
+from orchestrator.specs.method import splits_texts
 from orchestrator.specs.paths import local_path
 from orchestrator.specs.task_checks import target_length
 from orchestrator.storage.bases import (
@@ -228,7 +229,8 @@ def _tokens(
         return None
     body = loaded.spec.spec
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    return token_facts(tables, tokenizer, body.training.max_length, target_length(body))
+    lengths = (body.training.max_length, target_length(body))
+    return token_facts(tables, tokenizer, *lengths, split=splits_texts(body.method))
 
 
 def _base_problems(

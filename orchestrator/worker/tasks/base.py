@@ -78,6 +78,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class GivesProbabilities(Protocol):
+    """A task whose predictions are not simply to be normalized over classes."""
+
+    def probabilities(self, predictions: np.ndarray) -> np.ndarray:
+        """What a function of the user's own is given in place of the predictions."""
+        ...
+
+
+@runtime_checkable
 class SumsRows(Protocol):
     """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
 
@@ -99,6 +108,20 @@ class EncodedTexts(Encoded, Protocol):
     prompts: Sequence[list[int]]  # token ids the model reads
     references: Sequence[str]  # what it should write
     sources: Sequence[str]  # what was to be translated or summarized
+
+
+@runtime_checkable
+class HidesTokens(Protocol):
+    """A task whose encoded rows are whole texts, of which it hides a part."""
+
+    def hidden(self, rows: Encoded, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
+
+
+@runtime_checkable
+class ChangesByEpoch(Protocol):
+    """Rows that differ from epoch to epoch, as a pure function of it."""
+
+    def set_epoch(self, epoch: int) -> None: ...
 
 
 @runtime_checkable

@@ -14,8 +14,17 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
-from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
+from orchestrator.records import (
+    GateResult,
+    JobState,
+    Launch,
+    Outcome,
+    Phase,
+    Reason,
+    SelectionOutcome,
+)
 from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
@@ -23,22 +32,28 @@ from orchestrator.worker.custom.functions import Functions, customized, transfor
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.mixing import Learned, mixed_order
-from orchestrator.worker.data.orders import EpochOrder
+from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
+from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.training.arguments import total_steps, training_arguments
+from orchestrator.worker.training.arguments import (
+    optimizer_name,
+    total_steps,
+    training_arguments,
+)
 from orchestrator.worker.training.checkpointing import (
     Checkpointer,
     Progress,
@@ -114,6 +129,7 @@ class Attempt:
         self.device = gang.device()
         self.resumed_from: int | None = None
         self.code: UserCode | None = None
+        self.engine: dict[str, str] = {}
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
@@ -124,14 +140,13 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._read(functions, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
+            attention = choose_attention(self.spec, loaded, Surroundings.here())
+            self.engine = {"attention": attention, "optimizer": optimizer_name()}
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
@@ -141,13 +156,7 @@ class Attempt:
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
-        if self.spec.evaluation.before and not progress.before:
-            with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = start_figures(
-                    *(self.launch, task, self.gang, open_store(self.launch.store)),
-                    measure=partial(self._evaluate, model, evaluation, splits),
-                )
-                progress = progress.model_copy(update={"before": figures})
+        progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
@@ -162,8 +171,35 @@ class Attempt:
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
+            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
         # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, metrics, step)
+        return self._publish(run, folder, splits, (metrics, gates), step)
+
+    def _before(
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        progress: Progress,
+    ) -> Progress:
+        """The progress with the figures of the start, unless an earlier Attempt has made them."""
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = start_figures(
+                    *(self.launch, evaluation.task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
+                progress = progress.model_copy(update={"before": figures})
+        if forgetting_domains(self.spec) and not progress.start:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                start = start_on_valid(self.spec, evaluation, model, splits.valid)
+                progress = progress.model_copy(update={"start": start})
+        return progress
+
+    def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
+        tables = load_tables(self.spec, self.folders.cache)
+        changed = transformed(tables, functions, self.spec.task, self.gang)
+        return encode_splits(self.spec, changed, encode)
 
     def _prepare(
         self,
@@ -202,13 +238,14 @@ class Attempt:
     def _order(self, splits: Splits) -> EpochOrder:
         spec = self.spec
         classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
-        return mixed_order(
+        mixed = mixed_order(
             spec.data.mixing,
             Learned(splits.train_digest, splits.train_domains, classes),
             spec.training.seed,
             spec.training.global_batch_size,
             partial(total_steps, spec),
         )
+        return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
 
     def _continued(self) -> Path | None:
         reference = self.launch.continues
@@ -298,9 +335,10 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        metrics: dict[str, dict[str, Any]],
+        found: tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]],
         step: int,
     ) -> Outcome:
+        metrics, gates = found
         selection, best = self.spec.selection, run.progress.best
         outcome = Outcome(
             job=self.launch.job,
@@ -317,6 +355,8 @@ class Attempt:
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
+            gates=gates,
+            promoted=all(gate.passed for gate in gates) if gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -325,9 +365,9 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin))
+                card = model_card(*parts, Loads(run.task.loader, origin, gates))
                 code = self.code.code if self.code is not None else None
-                beside = Beside(card, code, origin)
+                beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}

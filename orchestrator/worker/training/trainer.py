@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,14 @@ from orchestrator.errors import TrainingDiverged
 from orchestrator.records import Launch
 from orchestrator.specs import FineTuneSpec
 from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
+from orchestrator.worker.data.tokens import pad_id
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.models.packed import prepare_packing
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import Counts, Encoded, Task
+from orchestrator.worker.tasks.base import ChangesByEpoch, Counts, Encoded, Task
 from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.continuing import begin_with
@@ -98,11 +101,13 @@ class FineTuneTrainer(Trainer):
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
         self.saver = Saver(self)
+        packs = run.spec.training.packs
+        self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
         super().__init__(
             model=model,
             args=args,
             train_dataset=run.train,
-            data_collator=lambda rows: run.task.collate(rows, run.tokenizer),
+            data_collator=self._collate,
             compute_loss_func=self._loss,
             callbacks=[Cadence(self)],
         )
@@ -118,6 +123,10 @@ class FineTuneTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # making an iterator must draw nothing of the run's RNG
         )
+
+    def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.run.task.collate(rows, self.run.tokenizer)
+        return batch if self.packing is None else self.packing.packed(batch)
 
     def _loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor
@@ -189,6 +198,8 @@ class FineTuneTrainer(Trainer):
             self.control.should_training_stop = True
             return
         self.sampler.set_epoch(arguments["epoch"])
+        if isinstance(self.run.train, ChangesByEpoch):
+            self.run.train.set_epoch(arguments["epoch"])
         super()._run_epoch(**arguments)  # type: ignore[no-untyped-call]
 
     # Selection on valid
