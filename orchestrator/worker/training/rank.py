@@ -50,7 +50,13 @@ from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import Task
 from orchestrator.worker.training.arguments import optimizer_name, total_steps
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
+from orchestrator.worker.training.checkpointing import (
+    Checkpointer,
+    Progress,
+    Restored,
+    fetch_continued,
+    restore,
+)
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -240,12 +246,21 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
+    def _continued(self) -> Path | None:
+        reference = self.launch.continues
+        if reference is None:
+            return None
+        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
+        theirs = CheckpointStore(store, reference.job)
+        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
+
     def _train(
         self, run: Run, model: torch.nn.Module, splits: Splits, restored: Restored | None
     ) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         run.is_resized = restored is not None and restored.is_resized
+        run.continues = None if restored else self._continued()
         trainer = trainer_for(run, model, splits, self.folders.scratch)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
