@@ -33,7 +33,7 @@ from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
-from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.splits import Splits, encode_splits, learned_rows, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -49,6 +49,7 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import DrawsExamples
 from orchestrator.worker.training.arguments import (
     optimizer_name,
     total_steps,
@@ -193,6 +194,8 @@ class Attempt:
     def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
         tables = load_tables(self.spec, self.folders.cache)
         changed = transformed(tables, functions, self.spec.task, self.gang)
+        if isinstance(encode.task, DrawsExamples):
+            encode.task.draw(learned_rows(self.spec, changed), self.spec.training.seed)
         return encode_splits(self.spec, changed, encode)
 
     def _prepare(
@@ -277,6 +280,8 @@ class Attempt:
             if isinstance(self.spec.method, AdapterMethod) and self.spec.method.merge:
                 merge_in_place(run.task, folder, run.start)
             complete_folder(folder, run.tokenizer)
+            if isinstance(run.task, DrawsExamples):
+                run.task.write_beside(folder)
         self.gang.barrier()
         if handed_over and self.gang.is_first:
             self.store.delete_weights(attempt, step)
