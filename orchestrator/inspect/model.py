@@ -99,6 +99,12 @@ class ModelFacts(Record):
         dense = self.hidden_size * (self.hidden_size + 1) if self.model_type in DENSE_HEADS else 0
         return dense + (self.hidden_size + 1) * num_labels
 
+    @property
+    def new_masked_head_parameters(self) -> int:
+        """Of an encoder's head over the vocabulary, beside the table of words that it shares: a
+        square layer, a norm and a bias of every word."""
+        return self.hidden_size * (self.hidden_size + 3) + self.vocab_size
+
 
 def inspect_model(folder: Path) -> ModelFacts:
     """Facts about a folder that `from_pretrained` would load.
@@ -196,6 +202,8 @@ def no_tokenizer(shown: str) -> Problem:
 _FITTING = {
     "text-classification": "an encoder such as bert, roberta, deberta-v2 or modernbert",
     "causal-lm": "a causal model such as gpt2, llama, qwen3 or smollm3",
+    "masked-lm": "an encoder such as bert, roberta, deberta-v2 or modernbert",
+    "denoising": "an encoder-decoder such as t5, bart or mbart",
     "translation": "an encoder-decoder such as marian, t5 or mbart, or a causal model",
     "summarization": "an encoder-decoder such as bart, t5 or pegasus, or a causal model",
 }

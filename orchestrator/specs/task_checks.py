@@ -6,11 +6,14 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
+from orchestrator.specs.method import PretrainMethod
 from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
     SOURCE_PLACE,
     TEXT_PLACE,
+    UNLABELLED_TASKS,
+    CausalLm,
     Summarization,
     TaskSpec,
     TextClassification,
@@ -143,6 +146,30 @@ def _functions(spec: FineTune) -> Iterator[Problem]:
             )
 
 
+def _pretraining(spec: FineTune) -> Iterator[Problem]:
+    """Texts without labels are learned by `pretrain`, and nothing else is."""
+    task, method = spec.spec.task, spec.spec.method
+    if isinstance(method, PretrainMethod):
+        if isinstance(task, CausalLm) and task.rows != "text":
+            yield Problem(
+                f"pretrain learns plain texts, not rows of kind {task.rows}",
+                path="task.rows",
+                hint="write rows: text, or method: {type: full}",
+            )
+        elif not isinstance(task, (CausalLm, *UNLABELLED_TASKS)):
+            yield Problem(
+                f"pretrain learns texts without labels, which {task.type} is not",
+                path="method.type",
+                hint="write type: full, or a task of masked-lm, denoising or causal-lm",
+            )
+    elif isinstance(task, UNLABELLED_TASKS):
+        yield Problem(
+            f"{task.type} makes a base for other jobs, which method {method.type} does not",
+            path="method.type",
+            hint="write method: {type: pretrain}",
+        )
+
+
 def _method(spec: FineTune) -> Iterator[Problem]:
     method = spec.spec.method
     if not predicts_tokens(spec.spec.task) or method.type != "freeze":
@@ -163,6 +190,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "training.max_target_length", "evaluation.generation"), _texts_alone),
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
+    (("task", "method"), _pretraining),
 )
 
 OF_TASKS = (_metrics, _selection, _texts_alone)

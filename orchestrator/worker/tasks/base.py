@@ -133,6 +133,20 @@ class EncodedTexts(Encoded, Protocol):
 
 
 @runtime_checkable
+class HidesTokens(Protocol):
+    """A task whose encoded rows are whole texts, of which it hides a part."""
+
+    def hidden(self, rows: Encoded, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
+
+
+@runtime_checkable
+class ChangesByEpoch(Protocol):
+    """Rows that differ from epoch to epoch, as a pure function of it."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+@runtime_checkable
 class ReadiesTokenizer(Protocol):
     """A task whose tokenizer must be told something before it is used."""
 

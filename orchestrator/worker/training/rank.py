@@ -55,7 +55,13 @@ from orchestrator.worker.training.arguments import (
     total_steps,
     training_arguments,
 )
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
+from orchestrator.worker.training.checkpointing import (
+    Checkpointer,
+    Progress,
+    Restored,
+    fetch_continued,
+    restore,
+)
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -244,11 +250,20 @@ class Attempt:
         )
         return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
 
+    def _continued(self) -> Path | None:
+        reference = self.launch.continues
+        if reference is None:
+            return None
+        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
+        theirs = CheckpointStore(store, reference.job)
+        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
+
     def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         run.is_resized = restored is not None and restored.is_resized
+        run.continues = None if restored else self._continued()
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
