@@ -101,7 +101,9 @@ class ScoresCandidates(Protocol):
 class DrawsExamples(Protocol):
     """A task that shows rows of training before others, and remembers them with the model."""
 
-    def draw(self, train: pa.Table, seed: int) -> None: ...
+    def draw(self, train: pa.Table, key: str) -> None:
+        """By the key alone, which holds what the rows are and the seed."""
+        ...
 
     def write_beside(self, folder: Path) -> None:
         """Adds what was drawn to the folder that is published."""

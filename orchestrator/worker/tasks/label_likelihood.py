@@ -25,7 +25,6 @@ from orchestrator.specs.classification import TEXT, TEXT_PAIR
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED, PADDING
 from orchestrator.worker.data.orders import generator_of
-from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.data.tokens import Ids
 from orchestrator.worker.evaluation.classification import (
     bootstrap_intervals,
@@ -96,14 +95,14 @@ class LabelLikelihoodTask:
     ) -> PreTrainedModel:
         return causal_model(folder, dtype)
 
-    def draw(self, train: pa.Table, seed: int) -> None:
-        """Draws the examples from the training rows: by the seed, the labels in turn.
+    def draw(self, train: pa.Table, key: str) -> None:
+        """Draws the examples from the training rows: by the key alone, the labels in turn.
 
         One more than are shown, for the row that is one of them.
         """
         if not self.spec.num_shots:
             return
-        generator = generator_of("shots", table_digest(train), seed)
+        generator = generator_of("shots", key)
         order = generator.permutation(train.num_rows)
         texts, labels = texts_of(train), train.column(LABEL).to_pylist()
         found: list[Example] = []

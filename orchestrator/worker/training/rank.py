@@ -33,7 +33,13 @@ from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
-from orchestrator.worker.data.splits import Splits, encode_splits, learned_rows, load_tables
+from orchestrator.worker.data.splits import (
+    Splits,
+    encode_splits,
+    learned_rows,
+    load_tables,
+    table_digest,
+)
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -201,7 +207,8 @@ class Attempt:
         tables = load_tables(self.spec, self.folders.cache)
         changed = transformed(tables, functions, self.spec.task, self.gang)
         if isinstance(encode.task, DrawsExamples):
-            encode.task.draw(learned_rows(self.spec, changed), self.spec.training.seed)
+            rows = learned_rows(self.spec, changed)
+            encode.task.draw(rows, f"{table_digest(rows)}/{self.spec.training.seed}")
         return encode_splits(self.spec, changed, encode)
 
     def _prepare(

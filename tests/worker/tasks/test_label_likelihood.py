@@ -123,9 +123,9 @@ def test_examples_follow_from_the_seed_and_never_hold_the_row_itself(
     tokenizer: PreTrainedTokenizerBase,
 ) -> None:
     task = task_of(shots=2)
-    task.draw(table(), seed=3)
+    task.draw(table(), key="rows/3")
     again = task_of(shots=2)
-    again.draw(table(), seed=3)
+    again.draw(table(), key="rows/3")
     assert task.examples == again.examples
     assert len(task.examples) == 3
     assert {example.label for example in task.examples[:2]} == {"negative", "positive"}
@@ -152,7 +152,7 @@ def test_what_is_published_answers_as_it_was_measured(
     base: Path, tokenizer: PreTrainedTokenizerBase, tmp_path: Path, gang: Gang
 ) -> None:
     task = task_of(shots=1)
-    task.draw(table(), seed=1)
+    task.draw(table(), key="rows/1")
     model = causal_model(base)
     write_weights(model, None, tmp_path)
     complete_folder(tmp_path, tokenizer)
