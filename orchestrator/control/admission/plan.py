@@ -74,6 +74,7 @@ from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, MetaMethod, T
 from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
+from orchestrator.specs.task import reads_of_row
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -92,7 +93,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
+        memory_case(resolved.spec, model, lengths, inputs.num_outputs),
         batch_rows(resolved.spec),
         fits_at_both_ends(machine, resolved.spec),
     )
@@ -136,15 +137,10 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
     body = resolved.spec
-    model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
-    longest = body.training.max_length + (target_length(body) or 0)
+    model = trained_model(inputs.model, body.task, body.method, inputs.num_outputs)
+    longest = body.training.max_length * reads_of_row(body.task)[1] + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths.learned_by(body.task)
-
-
-def num_outputs(inputs: PlanInputs) -> int:
-    """Of a classification head: one a label, or the one number of a regression."""
-    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +168,7 @@ def memory_case(
         length=lengths.longest,
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
-        evaluation_rows=spec.evaluation.batch_size or 1,
+        evaluation_rows=(spec.evaluation.batch_size or 1) * reads_of_row(spec.task)[0],
         learner_bytes=learner_bytes(spec.method),
         **buffer_sizes(engine.deepspeed),
     )
@@ -237,8 +233,9 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
 def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
     """What is evaluated."""
     return Work(
-        test_rows=total_rows(inputs.data, "test"),
-        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        test_rows=total_rows(inputs.data, "test") * reads_of_row(spec.task)[0],
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec))
+        * reads_of_row(spec.task)[0],
         lengths=lengths,
         **lent(inputs.data, spec),
         judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),

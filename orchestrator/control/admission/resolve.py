@@ -29,7 +29,7 @@ from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification, metrics_of
+from orchestrator.specs.task import TextClassification, metrics_of, predicts_tokens
 from orchestrator.specs.task_checks import target_length
 
 DEFAULT_EPOCHS = 3.0
@@ -71,7 +71,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     _resolve_selection(body, metrics)
     evaluation = body["evaluation"]
     evaluation.setdefault("metrics", list(metrics.shown))
-    is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
+    is_language = predicts_tokens(spec.spec.task)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
     if "adaptation" in evaluation:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from orchestrator.worker.data.batches import PADDING
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded, ScoresCandidates, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,16 @@ class EvaluationPass:
     def evaluate(self, forward: Callable[..., Any], encoded: Encoded) -> dict[str, Any]:
         return self.task.metrics(self.predict(forward, encoded), encoded.targets)
 
+    def _collated(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        if isinstance(self.task, ScoresCandidates):
+            return self.task.collate_candidates(rows, self.tokenizer)
+        return self.task.collate(rows, self.tokenizer)
+
     def _batch(
         self, forward: Callable[..., Any], encoded: Encoded, indices: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """(rows, predictions) of one batch, without what fills it up."""
-        rows = [encoded[int(index)] for index in indices]
-        batch = self.task.collate(rows, self.tokenizer)
+        batch = self._collated([encoded[int(index)] for index in indices])
         labels = batch.pop("labels").to(self.device)
         with torch.no_grad():
             outputs = forward(**{key: value.to(self.device) for key, value in batch.items()})

@@ -27,11 +27,16 @@ from orchestrator.specs import AdapterMethod, CustomTask
 from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
-from orchestrator.storage.scores import ScoreCache
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.splits import (
+    Splits,
+    encode_splits,
+    learned_rows,
+    load_tables,
+    table_digest,
+)
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -48,7 +53,7 @@ from orchestrator.worker.publishing.adaptation import adaptation_section
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.tasks.base import Task
+from orchestrator.worker.tasks.base import DrawsExamples, Task
 from orchestrator.worker.training.arguments import optimizer_name, total_steps
 from orchestrator.worker.training.checkpointing import (
     Checkpointer,
@@ -216,6 +221,9 @@ class Attempt:
     def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
         tables = load_tables(self.spec, self.folders.cache)
         changed = transformed(tables, functions, self.spec.task, self.gang)
+        if isinstance(encode.task, DrawsExamples):
+            rows = learned_rows(self.spec, changed)
+            encode.task.draw(rows, f"{table_digest(rows)}/{self.spec.training.seed}")
         return encode_splits(self.spec, changed, encode)
 
     def _prepare(
@@ -292,6 +300,8 @@ class Attempt:
             if isinstance(self.spec.method, AdapterMethod) and self.spec.method.merge:
                 merge_in_place(run.task, folder, run.start)
             complete_folder(folder, run.tokenizer)
+            if isinstance(run.task, DrawsExamples):
+                run.task.write_beside(folder)
         self.gang.barrier()
         if handed_over and self.gang.is_first:
             self.store.delete_weights(attempt, step)
@@ -319,19 +329,10 @@ class Attempt:
         """K-shot curves, if asked for; None where the gang was told to stop meanwhile."""
         if self.spec.evaluation.adaptation is None:
             return {}
-        from orchestrator.worker.training.starts import Curves, Watch, adaptation_of, starts_of
+        from orchestrator.worker.training.starts import k_shot_curves
 
         with self.clock.phase(Phase.ADAPT):
-            return Curves(
-                adaptation=adaptation_of(self.spec, splits, run.evaluation),
-                starts=starts_of(self.spec, published, run.start, run.evaluation),
-                spec=self.spec,
-                splits=splits,
-                watch=Watch(self.gang, self.reporter),
-                cache=ScoreCache(open_store(self.launch.store)),
-                follows_from={"job": self.launch.job},
-                outer_steps=run.num_steps,
-            ).measure()
+            return k_shot_curves(run, published, splits)
 
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(

@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedModel
 
 from orchestrator.specs import FineTuneSpec, FullMethod, MetaMethod
+from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.scores import ScoreCache, score_key
 from orchestrator.worker.data.splits import Splits
 from orchestrator.worker.evaluation.adaptation import Adaptation, HeldOut, Point, at_most
@@ -27,6 +28,7 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.training.joint import JointPlan, JointStart, joint_plan, train_jointly
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.trainer import Run
 
 PLAIN, JOINT = "plain", "joint"
 _BACKWARD = 3  # passes forward that a row costs in training
@@ -60,6 +62,26 @@ class Watch:
     def stopped(self) -> bool:
         """Whether any rank was told to; a collective."""
         return any(self.gang.gather(self.should_stop()))
+
+
+def k_shot_curves(run: Run, published: torch.nn.Module, splits: Splits) -> Figures | None:
+    """How a finished training's weights adapt; None where the gang was told to stop meanwhile.
+
+    Args:
+        run: The training.
+        published: Its weights, as they will be published; they are changed.
+        splits: With the rows that are lent.
+    """
+    return Curves(
+        adaptation=adaptation_of(run.spec, splits, run.evaluation),
+        starts=starts_of(run.spec, published, run.start, run.evaluation),
+        spec=run.spec,
+        splits=splits,
+        watch=Watch(run.gang, run.reporter),
+        cache=ScoreCache(open_store(run.launch.store)),
+        follows_from={"job": run.launch.job},
+        outer_steps=run.num_steps,
+    ).measure()
 
 
 def starts_of(
