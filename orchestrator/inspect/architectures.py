@@ -117,6 +117,32 @@ GATED_FEED_FORWARD = frozenset(
 """
 
 
+_PACKED_BY_POSITION = frozenset(
+    {
+        *("cohere", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama"),
+        *("mistral", "mixtral", "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe"),
+        *("smollm3", "stablelm", "starcoder2"),
+    }
+)
+_PACKED_BY_MASK = frozenset(
+    {
+        *("albert", "bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie"),
+        *("ibert", "megatron-bert", "mpnet", "rembert", "roberta", "roberta-prelayernorm"),
+        "xlm-roberta",
+    }
+)
+_READ_BOTH_WAYS = frozenset({"text-classification", "masked-lm"})
+
+
+def can_pack(task: str, model_type: str) -> bool:
+    """Whether rows may lie side by side: the model is told positions, and whose a token is.
+
+    A test trains one of each kind on packed and on padded rows.
+    """
+    kinds = _PACKED_BY_MASK if task in _READ_BOTH_WAYS else _PACKED_BY_POSITION
+    return model_type in kinds
+
+
 def can_do(task: str, model_type: str) -> bool:
     """Whether transformers, as far as is known here, does a task with this kind of model."""
     return model_type in _ABLE[task]

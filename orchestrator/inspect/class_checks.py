@@ -66,7 +66,7 @@ def class_problems(
     for (_, split), split_parts in found.sources.items():
         for part in split_parts:
             problems.extend(_unknown_labels(spec, part, split, labels))
-    return problems
+    return [*problems, *_unweighed(spec, labels)]
 
 
 def _training(spec: FineTuneSpec, found: ReadData) -> list[SourceRows]:
@@ -109,6 +109,25 @@ def _unknown_labels(
     if len(unknown) > _NAMED:
         message = f"{len(unknown) - _NAMED} more labels of this source are unknown"
         yield Problem(message, path=part.place, hint="check columns.label")
+
+
+def _unweighed(spec: FineTuneSpec, labels: Sequence[str]) -> Iterator[Problem]:
+    """Where the labels are those of the data: `specs.checks` knows none of them."""
+    task = spec.task
+    if not isinstance(task, TextClassification) or task.labels is not None:
+        return
+    weights = task.class_weights.weights if task.class_weights is not None else None
+    if weights is None:
+        return
+    path = "task.class_weights.weights"
+    for label in labels:
+        if label not in weights:
+            yield Problem(f"'{label}' has no weight", path=path, hint=f"write {label}: 1")
+    for label in weights:
+        if label not in labels:
+            known = ", ".join(labels[:_NAMED])
+            message = f"no training row has the label '{label}'"
+            yield Problem(message, path=f"{path}.{label}", hint=f"remove it; labels are {known}")
 
 
 def class_warnings(spec: FineTuneSpec, found: ReadData, labels: Sequence[str]) -> list[str]:

@@ -22,12 +22,21 @@ from orchestrator.inspect.class_checks import (
 )
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
+from orchestrator.inspect.mixing import Draw, drawn_labels, epoch_draws, epoch_rows
 from orchestrator.inspect.overlap import overlap_warnings
-from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
+from orchestrator.inspect.tables import (
+    ReadData,
+    Reading,
+    SplitKey,
+    read_all,
+    used_splits,
+    without_extra,
+)
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
+from orchestrator.specs.understanding import slice_columns
 
 __all__ = [
     "DataFacts",
@@ -73,6 +82,7 @@ class DataFacts:
     unread: Mapping[SplitKey, str] = field(
         default_factory=dict
     )  # digests of files left to a script
+    draws: tuple[Draw, ...] = ()  # what each domain contributes to an epoch
 
     @property
     def digests(self) -> dict[str, str]:
@@ -83,8 +93,15 @@ class DataFacts:
         }
 
     @property
+    def drawn_labels(self) -> dict[str, float]:
+        """label -> how often an epoch draws it."""
+        return drawn_labels(self.draws)
+
+    @property
     def num_train_rows(self) -> int:
-        """Rows an epoch draws, over all training domains."""
+        """Rows an epoch draws, over all domains."""
+        if self.draws:
+            return epoch_rows(self.draws)
         return sum(f.num_rows for f in self.splits.values() if f.split == "train")
 
 
@@ -102,15 +119,19 @@ def inspect_data(
     if isinstance(spec.task, CustomTask):
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
-    how = Reading(spec.task, base_dir, fetch, doubtful)
+    extra = () if _touched("evaluation.slices", doubtful) else slice_columns(spec.evaluation.slices)
+    how = Reading(spec.task, base_dir, fetch, doubtful, extra)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
+    splits = {key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables}
     return DataFacts(
-        splits={key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables},
+        splits=splits,
         labels=labels,
         problems=tuple(problems),
         warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
+        draws=epoch_draws(spec.data, _train_counts(splits)),
     )
 
 
@@ -120,18 +141,34 @@ def read_tables(
     base_dir: Path,
     fetch: Fetch | None,
     wanted: Collection[SplitKey] | None = None,
+    with_extra: bool = False,
 ) -> dict[SplitKey, pa.Table]:
     """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
 
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
-    and sources are repeated or thinned by their weights. Raises InvalidInput.
+    and sources are repeated or thinned by their weights. `with_extra` keeps the columns that
+    `evaluation.slices` names beside the roles of the test rows. Raises InvalidInput.
     """
-    how = Reading(spec.task, base_dir, fetch)
+    extra = slice_columns(spec.evaluation.slices) if with_extra else ()
+    how = Reading(spec.task, base_dir, fetch, extra=extra)
     keys = used_splits(spec.data) if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)
     return {key: found.tables[key] for key in keys}
+
+
+def _touched(path: str, doubtful: Collection[str]) -> bool:
+    return any(doubt == path or doubt.startswith(f"{path}.") for doubt in doubtful)
+
+
+def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:
+    """domain -> label -> rows to learn from; one entry without a name where rows have no labels."""
+    return {
+        domain: facts.class_counts or {"": facts.num_rows}
+        for (domain, split), facts in splits.items()
+        if split == "train"
+    }
 
 
 def _facts(key: SplitKey, found: ReadData) -> SplitFacts:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from orchestrator.errors import InvalidInput, MissingExtra, Problem
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.readers import canonical
-from orchestrator.inspect.values import LABEL
+from orchestrator.inspect.values import LABEL, is_extra
 from orchestrator.specs.data import SPLITS, DataSpec, Source
 from orchestrator.specs.suggest import closest
 
@@ -34,7 +34,7 @@ def read_hub(
     assert source.hub is not None
     rows = _load(source, place, base_dir)
     problems = [
-        _wrong_column(source, role, name, rows.column_names, f"{place}.columns.{role}")
+        _wrong_column(source, role, name, rows.column_names, place)
         for role, name in columns.items()
         if name not in rows.column_names
     ]
@@ -50,7 +50,7 @@ def read_hub(
         table = _with_class_names(table, rows.features[columns[LABEL]])
     faults = Faults(place, f"{source.hub} ({source.split})")
     table = canonical(table, columns, faults, lambda row: None)
-    return table, _content_digest(table)
+    return table, _content_digest(table.select([r for r in columns if not is_extra(r)]))
 
 
 class DataHub(Protocol):
@@ -134,9 +134,12 @@ def _explained(error: Exception, source: Source, place: str) -> Problem:
     return Problem(f"{name} cannot be read: {text}", path=f"{place}.hub", hint=hint)
 
 
-def _wrong_column(source: Source, role: str, column: str, known: list[str], path: str) -> Problem:
+def _wrong_column(source: Source, role: str, column: str, known: list[str], place: str) -> Problem:
     near = closest(column, known) or "<one of these>"
     message = f"{source.hub} has no column `{column}`; it has: {', '.join(known)}"
+    if is_extra(role):
+        return Problem(message, path="evaluation.slices", hint=f"slice by {near}")
+    path = f"{place}.columns.{role}"
     return Problem(message, path=path, hint=f"write columns: {{{role}: {near}}} in this source")
 
 

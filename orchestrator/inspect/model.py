@@ -21,6 +21,7 @@ from orchestrator.inspect.adapters import AdapterFacts, adapter_problems
 from orchestrator.inspect.architectures import (
     DENSE_HEADS,
     can_do,
+    can_pack,
     is_known,
     knows_more_than_this,
 )
@@ -169,6 +170,7 @@ def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]
         *_unfit(facts, spec),
         *_too_long(facts, spec),
         *_too_many_frozen(facts, spec),
+        *_unpackable(facts, spec),
         *adapter_problems(facts.tensors, facts.adapter, spec),
     )
 
@@ -213,6 +215,16 @@ def _unfit(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
             f"a model of type '{kind}' cannot do {task}",
             path=BASE,
             hint=f"choose {_FITTING[task]}",
+        )
+
+
+def _unpackable(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
+    if spec.training.packs and not can_pack(spec.task.type, facts.model_type):
+        yield Problem(
+            f"a model of type '{facts.model_type}' cannot tell rows apart that lie side by side "
+            f"({spec.task.type})",
+            path="training.batching.packing",
+            hint="write group_by_length: true instead",
         )
 
 

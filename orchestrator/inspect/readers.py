@@ -14,7 +14,7 @@ import pyarrow as pa
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.faults import Faults, RowFault
 from orchestrator.inspect.files import DataFile, gzip_problem
-from orchestrator.inspect.values import BadValue, whole_column
+from orchestrator.inspect.values import BadValue, is_extra, whole_column
 from orchestrator.specs.suggest import closest
 
 LineOfRow = Callable[[int], int | None]
@@ -91,7 +91,7 @@ def _columns(
     problems = []
     for role, column in columns.items():
         times = known.count(column)
-        path = f"{place}.columns.{role}"
+        path = "evaluation.slices" if is_extra(role) else f"{place}.columns.{role}"
         if times == 0:
             problems.append(_wrong_column(file, role, column, known, path))
         elif times > 1:
@@ -124,6 +124,9 @@ def _wrong_column(file: DataFile, role: str, column: str, known: list[str], path
             message = f"{file.shown} is separated by {signs}, not by commas"
             return Problem(message, path=path, hint="write it again with commas")
     near = closest(column, known)
+    if is_extra(role):
+        hint = f"did you mean {near}?" if near else "slice by a column of every test file"
+        return Problem(message, path=path, hint=hint)
     near = near or next((name for name in USUAL_NAMES.get(role, ()) if name in known), None)
     hint = f"write columns: {{{role}: {near or '<one of these>'}}} in this source"
     return Problem(message, path=path, hint=hint)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +16,7 @@ import pyarrow as pa
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import DataFile, Fetch, file_digest, files_of
 from orchestrator.inspect.readers import line_of, read_file
+from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs.data import Source
 from orchestrator.specs.task import TaskSpec, default_columns
 
@@ -42,17 +43,42 @@ class SourceRows:
 
 
 def read_source(
-    source: Source, place: str, *, task: TaskSpec, base_dir: Path, fetch: Fetch | None
+    source: Source,
+    place: str,
+    *,
+    task: TaskSpec,
+    base_dir: Path,
+    fetch: Fetch | None,
+    extra: Sequence[str] = (),
 ) -> SourceRows:
-    """Reads a source whole; raises InvalidInput with what is wrong in all of its files."""
+    """Reads a source whole; raises InvalidInput with what is wrong in all of its files.
+
+    `extra` are more columns, which models never see; they are no part of the digest.
+    """
     columns = {**default_columns(task), **(source.columns or {})}
+    more = {f"{EXTRA}{name}": name for name in extra if name not in columns.values()}
+    rows = _read(source, place, {**columns, **more}, base_dir, fetch)
+    by_column = {name: role for role, name in columns.items()}
+    for name in extra:
+        if name in by_column:  # a role's own column: it is not read twice
+            copied = rows.table.column(by_column[name])
+            rows = replace(rows, table=rows.table.append_column(f"{EXTRA}{name}", copied))
+    return rows
+
+
+def _read(
+    source: Source,
+    place: str,
+    columns: Mapping[str, str],
+    base_dir: Path,
+    fetch: Fetch | None,
+) -> SourceRows:
+    roles = {role: name for role, name in columns.items() if not is_extra(role)}
     if source.hub is not None:
         from orchestrator.inspect.hub import read_hub
 
         table, content = read_hub(source, columns, place, base_dir=base_dir)
-        return SourceRows(
-            place, table, _digest(source, columns, [("rows", content)]), source.weight
-        )
+        return SourceRows(place, table, _digest(source, roles, [("rows", content)]), source.weight)
     files = files_of(source, place, base_dir=base_dir, fetch=fetch)
     tables: list[pa.Table] = []
     problems: list[Problem] = []
@@ -68,7 +94,7 @@ def read_source(
         what = files[0].shown if len(files) == 1 else str(source.path)
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
-    digest = _digest(source, columns, [(file.format, file_digest(file.path)) for file in files])
+    digest = _digest(source, roles, [(file.format, file_digest(file.path)) for file in files])
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 

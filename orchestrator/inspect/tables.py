@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
-from orchestrator.specs.data import DataSpec, Source, Split, training_domains
+from orchestrator.inspect.values import is_extra
+from orchestrator.specs.data import DataSpec, Source, Split, drawn_domains, training_domains
 from orchestrator.specs.data_checks import sources
 from orchestrator.specs.partial import CUT_OUT
 from orchestrator.specs.task import TaskSpec
@@ -48,28 +49,29 @@ class Reading:
     base_dir: Path
     fetch: Fetch | None = None
     doubtful: Collection[str] = ()  # fields the schema or the checks refused
+    extra: Sequence[str] = ()  # columns of test rows that no model sees
 
     def is_doubtful(self, place: str) -> bool:
         return any(d == place or d.startswith((f"{place}.", f"{place}[")) for d in self.doubtful)
 
 
 def learned_from(data: DataSpec) -> list[str]:
-    """The training domains that exist and have rows to learn from."""
-    return [
-        name
-        for name in training_domains(data)
-        if name in data.domains and data.domains[name].train is not None
-    ]
+    """The training domains that exist and have rows to learn from, replayed ones too."""
+    return _with_rows(data, drawn_domains(data))
+
+
+def _with_rows(data: DataSpec, names: Collection[str]) -> list[str]:
+    return [name for name in names if name in data.domains and data.domains[name].train is not None]
 
 
 def used_splits(data: DataSpec) -> list[SplitKey]:
     """The splits the job reads: train where it learns, valid and test of every domain."""
-    training = learned_from(data)
+    drawn = learned_from(data)
     keys: list[SplitKey] = []
     for name, domain in data.domains.items():
-        if name in training:
+        if name in drawn:
             keys.append((name, "train"))
-        if domain.valid is not None or name in training:
+        if domain.valid is not None or _derives(data, name):
             keys.append((name, "valid"))
         if domain.test is not None:
             keys.append((name, "test"))
@@ -96,7 +98,8 @@ def read_all(data: DataSpec, how: Reading, *, wanted: Collection[SplitKey]) -> R
 
 
 def _derives(data: DataSpec, name: str) -> bool:
-    return data.domains[name].valid is None and name in learned_from(data)
+    """Whether valid rows are held out of train; those of replayed domains decide nothing."""
+    return data.domains[name].valid is None and name in _with_rows(data, training_domains(data))
 
 
 def _read(found: ReadData, key: SplitKey, source: Source, place: str, how: Reading) -> None:
@@ -104,7 +107,14 @@ def _read(found: ReadData, key: SplitKey, source: Source, place: str, how: Readi
         found.problems.extend(_exists(source, place, how))
         return
     try:
-        rows = read_source(source, place, task=how.task, base_dir=how.base_dir, fetch=how.fetch)
+        rows = read_source(
+            source,
+            place,
+            task=how.task,
+            base_dir=how.base_dir,
+            fetch=how.fetch,
+            extra=how.extra if key[1] == "test" else (),
+        )
     except InvalidInput as error:
         found.problems.extend(error.problems)
         return
@@ -159,6 +169,11 @@ def _without(tables: list[pa.Table], mask: pa.Array) -> list[pa.Table]:
         kept.append(table.filter(pc.invert(here)))
         start += table.num_rows
     return kept
+
+
+def without_extra(table: pa.Table) -> pa.Table:
+    """A table's roles alone."""
+    return table.select([role for role in table.column_names if not is_extra(role)])
 
 
 def _digest(parts: list[str]) -> str:

@@ -22,6 +22,12 @@ from orchestrator.specs.task import MESSAGES
 LABEL = "label"
 """The role whose values are classes; every other role is text, or chat messages."""
 
+EXTRA = "slice:"
+"""Begins the names of columns that no model sees: those by which the figures are sliced."""
+
+NO_VALUE = "(none)"
+"""What stands in such a column where a row has no value."""
+
 REMOVE = "fill it in or remove the row"
 TEXT_HINT = "text must be a string; choose another column with `columns`"
 MESSAGES_HINT = 'write [{"role": "user", "content": …}, {"role": "assistant", "content": …}]'
@@ -41,7 +47,25 @@ def one_value(role: str, column: str, value: Any) -> str:
     """The canonical string of one value; raises BadValue."""
     if role == MESSAGES:
         return _one_conversation(column, value)
+    if is_extra(role):
+        return _one_category(column, value)
     return _one_label(column, value) if role == LABEL else _one_text(column, value)
+
+
+def is_extra(role: str) -> bool:
+    """Whether a column only tells rows apart for `evaluation.slices`."""
+    return role.startswith(EXTRA)
+
+
+def _one_category(column: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NO_VALUE
+    if isinstance(value, list | dict):
+        hint = "slice by a column with one value a row"
+        raise BadValue(f"column `{column}` holds {_kind(value)}, no group", hint)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip() or NO_VALUE
 
 
 def _one_conversation(column: str, value: Any) -> str:
@@ -100,6 +124,9 @@ def whole_column(
     """
     if role == MESSAGES:
         return _conversations(column, values)
+    if is_extra(role):
+        names = [_one_category(column, value) for value in values.to_pylist()]
+        return pa.chunked_array([pa.array(names, pa.string())]), []
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     strings = _labels(column, values) if role == LABEL else _texts(column, values)

@@ -25,7 +25,7 @@ from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.oneshot import OneShot
 from orchestrator.control.controller.policy import RULES, Policy, Rule
 from orchestrator.control.controller.reports import ReportDesk
-from orchestrator.control.controller.resume import pinned_engine, resume_points
+from orchestrator.control.controller.resume import begun_engine, pinned_engine, resume_points
 from orchestrator.control.controller.runs import RunIndex
 from orchestrator.control.controller.scratch import run_scratch
 from orchestrator.control.controller.secrets import Secrets
@@ -207,8 +207,8 @@ def _pinned(looked: Looked, checkpoints: CheckpointStore) -> Looked:
     if not candidates:
         return looked
     record = checkpoints.attempt_record(candidates[0].attempt)
-    engine = pinned_engine(looked.loaded.spec.spec.engine, record.get("engine") or {})
-    looked = looked.with_engine(engine)
+    begun = begun_engine(record, looked.plan.spec.spec)
+    looked = looked.with_engine(pinned_engine(looked.loaded.spec.spec.engine, begun))
     with located(looked.loaded.positions):
         resume_points(looked.plan.spec.spec, candidates)
     return looked

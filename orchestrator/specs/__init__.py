@@ -1,6 +1,14 @@
 """What a user may write. Pure pydantic models; nothing heavy is imported here."""
 
-from orchestrator.specs.data import SPLITS, DataSpec, Domain, Source, Split, training_domains
+from orchestrator.specs.data import (
+    SPLITS,
+    DataSpec,
+    Domain,
+    Source,
+    Split,
+    drawn_domains,
+    training_domains,
+)
 from orchestrator.specs.finetune import API_VERSION, FineTune, FineTuneSpec, Metadata
 from orchestrator.specs.method import (
     AdapterMethod,
@@ -12,6 +20,7 @@ from orchestrator.specs.method import (
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
+from orchestrator.specs.mixing import MixingSpec
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
@@ -36,6 +45,7 @@ from orchestrator.specs.training import (
     SelectionSpec,
     TrainingSpec,
 )
+from orchestrator.specs.understanding import ExplanationsSpec, SliceSpec
 
 __all__ = [
     "API_VERSION",
@@ -52,6 +62,7 @@ __all__ = [
     "EarlyStopping",
     "EngineSpec",
     "EvaluationSpec",
+    "ExplanationsSpec",
     "FineTune",
     "FineTuneSpec",
     "FreezeMethod",
@@ -61,6 +72,7 @@ __all__ = [
     "MaskedLm",
     "Metadata",
     "MethodSpec",
+    "MixingSpec",
     "ModelSpec",
     "OutputSpec",
     "PretrainMethod",
@@ -69,6 +81,7 @@ __all__ = [
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
+    "SliceSpec",
     "Source",
     "Split",
     "Summarization",
@@ -76,5 +89,6 @@ __all__ = [
     "TextClassification",
     "TrainingSpec",
     "Translation",
+    "drawn_domains",
     "training_domains",
 ]

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DomainName, SpecError, SpecModel
+from orchestrator.specs.mixing import MixingSpec
 from orchestrator.specs.runtime import EntryPoint
 
 Split = Literal["train", "valid", "test"]
@@ -108,6 +109,10 @@ class DataSpec(SpecModel):
             "Share of a training domain's train split set aside where it has no valid split."
         ),
     )
+    mixing: MixingSpec | None = Field(
+        default=None,
+        description="Which rows an epoch draws of each domain; absent: every row once.",
+    )
     transform: EntryPoint | None = Field(
         default=None,
         description=(
@@ -129,3 +134,9 @@ def training_domains(data: DataSpec) -> tuple[str, ...]:
     if data.train_on is not None:
         return data.train_on
     return tuple(name for name, domain in data.domains.items() if domain.train is not None)
+
+
+def drawn_domains(data: DataSpec) -> tuple[str, ...]:
+    """Every domain whose train split is read: those learned from, then those replayed."""
+    replay = data.mixing.replay if data.mixing is not None else None
+    return (*training_domains(data), *(replay.domains if replay is not None else ()))

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.specs.data import SPLITS, training_domains
+from orchestrator.specs.data import SPLITS, drawn_domains, training_domains
 from orchestrator.specs.finetune import FineTune
 
 RECIPE = "1"
@@ -36,9 +36,9 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
         mode="json", exclude_none=True, exclude=set(_LEFT_OUT)
     )
     # 2. Data: how rows are read and mixed; which rows is said by their digests.
-    learned_from = training_domains(spec.data)
+    drawn_from = drawn_domains(spec.data)
     document["data"] = {
-        "train_on": list(learned_from),
+        "train_on": list(training_domains(spec.data)),
         "valid_fraction": spec.data.valid_fraction,
         "domains": {
             name: {
@@ -47,11 +47,13 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
                     for source in getattr(domain, split)
                 ]
                 for split in SPLITS
-                if getattr(domain, split) is not None and (split != "train" or name in learned_from)
+                if getattr(domain, split) is not None and (split != "train" or name in drawn_from)
             }
             for name, domain in spec.data.domains.items()
         },
     }
+    if spec.data.mixing is not None:
+        document["data"]["mixing"] = spec.data.mixing.model_dump(mode="json", exclude_none=True)
     for role in ("transform", "collator"):
         if (entry := getattr(spec.data, role)) is not None:
             document["data"][role] = entry

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from orchestrator.specs.base import SpecModel
+from orchestrator.specs.base import SpecError, SpecModel
 from orchestrator.specs.runtime import ScriptPath, VariableName
+
+
+class ClassWeights(SpecModel):
+    """How much the loss of a row counts, by its label."""
+
+    balanced: bool = Field(
+        default=False,
+        description="Weigh each label by how rarely it is drawn, so that all count alike.",
+    )
+    weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None, min_length=2, description="Label -> weight, for every label."
+    )
+
+    @model_validator(mode="after")
+    def _one_choice(self) -> ClassWeights:
+        if self.balanced == (self.weights is not None):
+            raise SpecError(
+                "give either `balanced: true` or `weights`",
+                hint="`balanced: true` weighs by the training rows, `weights: {rare: 3, common: 1}`"
+                " as you say",
+            )
+        return self
 
 
 class TextClassification(SpecModel):
@@ -21,6 +43,10 @@ class TextClassification(SpecModel):
             "All labels in the order of the model's outputs; "
             "absent: those of the training data, sorted."
         ),
+    )
+    class_weights: ClassWeights | None = Field(
+        default=None,
+        description="How much the loss of a row counts by its label; absent: all alike.",
     )
 
 

@@ -41,17 +41,22 @@ _WRITTEN = {
 _EXAMPLES = {
     "model.revision": "main",
     "task.labels": "[negative, positive]",
+    "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
     "training.max_target_length": "128",
     "evaluation.batch_size": "64",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
+    "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
+    "evaluation.explain": "true",
+    "evaluation.explanations": "{samples_per_class: 5, worst_errors: 10}",
     "data.train_on": "[…]",
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
     "training.warmup_steps": "100",
     "training.layer_decay": "0.9",
     "training.early_stopping": "{patience: 3}",
+    "data.mixing": "{strategy: temperature, temperature: 2.0}",
     "data.transform": "rows:cleaned",
     "data.collator": "batches:collate",
     "training.loss": "losses:focal",
@@ -92,7 +97,12 @@ _EXAMPLES_OF_TASKS = {
     ("denoising", "masked_share"): "0.3",
 }
 _OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
-_OF_CLASSES = frozenset({"training.loss", "data.collator", "evaluation.custom_metrics"})
+_OF_CLASSES = frozenset(
+    {
+        *("training.loss", "data.collator", "evaluation.custom_metrics"),
+        *("evaluation.explain", "evaluation.explanations"),
+    }
+)
 WITHOUT_EFFECT = {
     "text-classification": _OF_TEXTS,
     "causal-lm": _OF_TEXTS | _OF_CLASSES,
@@ -195,7 +205,7 @@ def _data(
     trained = [domain for domain, splits in domains.items() if "train" in splits]
     example = f"[{', '.join(map(_scalar, trained))}]"
     yield from _field("data.train_on", None, 4, example=example)
-    for path in ("data.valid_fraction", "data.transform", "data.collator"):
+    for path in ("data.valid_fraction", "data.mixing", "data.transform", "data.collator"):
         if path not in WITHOUT_EFFECT[task]:
             yield from _field(path, None, 4)
 

@@ -24,6 +24,15 @@ EXTRA = "data.domains.extra"
 
 # Sections of the spec; then the field's path, the message and the hint.
 WRONG: list[tuple[dict[str, Any], str, str, str]] = [
+    ({"training": {"batching": {"packing": True}}, "data": domains() | {"collator": "a:b"},
+      "runtime": {"code": "."}}, "training.batching.packing", "a:b makes of rows cannot be packed",
+     "data.collator"),
+    ({"training": {"precision": "tf32"}}, "training.precision", "tf32 needs GPUs", "fp32 or bf16"),
+    ({"engine": {"strategy": "ddp", "deepspeed": {"dump_state": True}}}, "engine.deepspeed",
+     "engine.strategy is ddp", "strategy: deepspeed"),
+    ({"engine": {"zero_stage": 2, "deepspeed": {"zero_optimization": {"sub_group_size": 9}}}},
+     "engine.deepspeed.zero_optimization.sub_group_size", "ZeRO stage 2 does not read it",
+     "zero_stage: 3"),
     ({"data": domains() | {"train_on": ["camrea"]}}, "data.train_on[0]", "unknown domain 'camrea'",
      "did you mean camera?"),
     ({"data": domains() | {"train_on": ["camera", "movie"]}}, "data.train_on[1]",
@@ -47,6 +56,12 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
      "text and label are the same column", "two columns"),
     ({"data": domains(extra={"test": [{"path": "x", "weight": 2.0}]})}, f"{EXTRA}.test[0].weight",
      "test is read once, whole", "remove it"),
+    ({"resources": {"workers": 2, "min_workers": 4}}, "resources.min_workers",
+     "4 workers at least are more than the 2", "write 2 or less"),
+    ({"resources": {"workers": 4, "min_workers": 3}}, "resources.min_workers",
+     "no number from 3 to 3 divides the 32 rows", "write 2"),
+    ({"resources": {"patience_seconds": 5}}, "resources.patience_seconds",
+     "no fewer workers to lose patience for", "write resources.min_workers"),
     ({"task": {"type": "text-classification", "labels": ["a", "b", "a"]}}, "task.labels[2]",
      "'a' is listed twice", "remove one"),
     ({"task": {"type": "text-classification", "labels": ["a", " b"]}}, "task.labels[1]",

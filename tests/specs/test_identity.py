@@ -54,6 +54,8 @@ def test_what_never_changes_what_is_learned(sections: dict[str, Any]) -> None:
         {"data": moved(weight=2.0)},
         {"data": moved(columns={"text": "review"})},
         {"data": {**moved(), "valid_fraction": 0.2}},
+        {"data": {**moved(), "mixing": {"balance_classes": True}}},
+        {"task": {"type": "text-classification", "class_weights": {"balanced": True}}},
     ],
 )
 def test_what_makes_another_run(sections: dict[str, Any]) -> None:

@@ -137,7 +137,7 @@ WRONG: list[tuple[str, str, str, int, str, str]] = [
     ("epochs: 2", "max_steps: 2, epochs: 1", "training.max_steps", 16, "not both", "remove one"),
     ("epochs: 2", "learning_rate: .nan", "training.learning_rate", 16, "a finite number", ""),
     ("epochs: 2", "learning_rate: fast", "training.learning_rate", 16, "be a number, not 'fa", ""),
-    ("epochs: 2", "precision: fp23", "training.precision", 16, "one of fp32, bf16, fp16", "fp"),
+    ("epochs: 2", "precision: fp23", "training.precision", 16, "one of fp32, tf32, bf16", "fp"),
     ("epochs: 2", "seed: 1.5", "training.seed", 16, "must be a whole number, not 1.5", ""),
     ("epochs: 2", "seed: 2.0", "training.seed", 16, "must be a whole number, not 2.0", "write 2"),
     ("epochs: 2", "early_stopping: {min_delta: 0}", "training.early_stopping.patience", 16,

@@ -27,6 +27,7 @@ from orchestrator.control.admission.throughput import Speed
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.batching import BatchingSpec
 
 START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
 STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
@@ -54,21 +55,27 @@ class RowLengths:
 
 
 def row_lengths(
-    data: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None, max_length: int
+    data: DataFacts,
+    tokens: Mapping[SplitKey, TokenFacts] | None,
+    max_length: int,
+    batching: BatchingSpec | None = None,
 ) -> RowLengths:
     """Lengths by split; without counts every row is as long as `max_length` lets it be.
 
     A training batch is padded to its longest row: what a row costs is near the 95th percentile.
-    Rows that are evaluated are sorted by length, so that padding costs next to nothing.
+    Rows that are evaluated are sorted by length, so that padding costs next to nothing; those that
+    are learned may be sorted or packed too.
     """
     if not tokens or any(key not in tokens for key in data.splits):
         full = dict.fromkeys(("train", "valid", "test"), float(max_length))
         return RowLengths(full, max_length, measured=False)
+    padded = batching is None or not (batching.packing or batching.group_by_length)
     costs: dict[str, float] = {}
     for split in ("train", "valid", "test"):
         facts = [(data.splits[key].num_rows, tokens[key]) for key in data.splits if key[1] == split]
         rows = sum(count for count, _ in facts)
-        total = sum(count * _row_cost(split, found, max_length) for count, found in facts)
+        fills = padded and split == "train"
+        total = sum(count * _row_cost(found, max_length, split, fills) for count, found in facts)
         costs[split] = total / rows if rows else float(max_length)
     whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
     longest = max(tokens[key].max for key in data.splits) if whole else max_length
@@ -84,8 +91,11 @@ def _pieces(data: DataFacts, tokens: Mapping[SplitKey, TokenFacts]) -> float:
     return sum(count * pieces for count, pieces in found) / rows if rows else 1.0
 
 
-def _row_cost(split: str, found: TokenFacts, max_length: int) -> float:
-    return min(found.p95, max_length) if split == "train" else found.mean_kept
+def _row_cost(found: TokenFacts, max_length: int, split: str, padded: bool) -> float:
+    """Of a row that is learned, or of a text that is evaluated with all of its rows."""
+    if padded:
+        return min(found.p95, max_length)
+    return found.mean_kept / found.pieces if split == "train" else found.mean_kept
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int) -> int:

@@ -34,7 +34,10 @@ class PlanInputs:
 
     @property
     def surroundings(self) -> Surroundings:
-        return Surroundings(self.base_dir, self.default_store, self.data.labels, self.base)
+        data = self.data
+        return Surroundings(
+            self.base_dir, self.default_store, data.labels, self.base, data.drawn_labels
+        )
 
 
 def identity_of(inputs: PlanInputs, resolved: FineTune) -> Identity:

@@ -28,6 +28,11 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.fewest import (
+    fewest_reasons,
+    fits_at_both_ends,
+    smallest_case,
+)
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -40,6 +45,7 @@ from orchestrator.control.admission.machine import (
 from orchestrator.control.admission.memory import (
     RUNTIME_BYTES,
     MemoryCase,
+    buffer_sizes,
     host_load_bytes,
     host_worker_bytes,
     worker_memory,
@@ -48,9 +54,12 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
+    DrawPlan,
+    FewestPlan,
     MemoryPlan,
     Plan,
     PlanReason,
+    Precision,
     SplitPlan,
     StageMemory,
     StepPlan,
@@ -63,6 +72,7 @@ from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, Denoising, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -83,7 +93,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
         resolved.spec.training.global_batch_size,
-        machine.fits,
+        fits_at_both_ends(machine, resolved.spec),
     )
     resolved = with_engine(resolved, case)
     # 3. What it costs.
@@ -104,6 +114,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         model=inputs.model,
         hardware=inputs.hardware,
         splits=tuple(_splits(inputs)),
+        draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
         memory=_memory(machine, case),
@@ -111,6 +122,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         time=estimate.time,
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
+        fewest=_fewest(inputs, resolved, case, lengths),
     )
 
 
@@ -121,7 +133,7 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     body, labels = resolved.spec, len(inputs.data.labels)
     model = trained_model(inputs.model, body.task, body.method, labels)
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     if isinstance(body.task, Denoising):
         assert body.task.masked_share is not None, "the task is resolved"
         again = 1.0 if body.task.objective == "infill" else body.task.masked_share
@@ -155,6 +167,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        **buffer_sizes(engine.deepspeed),
     )
 
 
@@ -176,6 +189,22 @@ def _estimate(
         time=with_checkpoints(time, checkpoint),
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def _fewest(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, lengths: RowLengths
+) -> FewestPlan | None:
+    smallest = smallest_case(case, resolved.spec)
+    if smallest is None:
+        return None
+    spec = with_workers(resolved, smallest.workers).spec
+    return FewestPlan(
+        workers=smallest.workers,
+        micro_batch_size=smallest.micro_batch_size,
+        worker_bytes=worker_memory(smallest).total_bytes,
+        host_worker_bytes=host_bytes_of_worker(smallest),
+        total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
     )
 
 
@@ -247,7 +276,9 @@ def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
 
 def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
     """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
+    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
+    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
+    for precision in precisions if case.on_gpu else precisions[:2]:
         for stage in (0, 1, 2, 3):
             other = replace(
                 case,
@@ -286,8 +317,10 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
+    yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
 
 
@@ -314,6 +347,18 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
         )
 
 
+def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
+    everything = max(inputs.data.num_train_rows, 1)
+    for draw in inputs.data.draws:
+        yield DrawPlan(
+            domain=draw.domain,
+            rows=draw.rows,
+            drawn=draw.drawn,
+            share=round(draw.drawn / everything, 4),
+            replayed=draw.replayed,
+        )
+
+
 def _lists_labels(spec: FineTuneSpec) -> bool:
     return isinstance(spec.task, TextClassification) and spec.task.labels is not None
 
@@ -323,6 +368,7 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
+    yield from _class_weights(written, resolved)
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
@@ -333,3 +379,14 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if written.selection.metric is None and resolved.selection.metric is not None:
         why = "the task's main metric on valid"
         yield Choice(path="selection.metric", value=resolved.selection.metric, why=why)
+
+
+def _class_weights(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
+    if not isinstance(written.task, TextClassification):
+        return
+    assert isinstance(resolved.task, TextClassification)
+    asked, found = written.task.class_weights, resolved.task.class_weights
+    if asked is not None and asked.balanced and found is not None:
+        shown = ", ".join(f"{label} {weight:g}" for label, weight in (found.weights or {}).items())
+        why = "by how often an epoch draws each"
+        yield Choice(path="task.class_weights", value=shown, why=why)

@@ -17,7 +17,7 @@ from orchestrator.records import Identity, Record
 from orchestrator.specs import FineTune, Split
 
 Strategy = Literal["deepspeed", "ddp"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Offload = Literal["none", "optimizer", "parameters"]
 ZeroStage = Literal[0, 1, 2, 3]
 
@@ -172,6 +172,16 @@ class SplitPlan(Facts):
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 
 
+class DrawPlan(Facts):
+    """What a domain contributes to an epoch; of a curriculum, to an epoch on average."""
+
+    domain: str
+    rows: int = Field(description="That it has to learn from.")
+    drawn: int = Field(description="Rows of an epoch.")
+    share: float = Field(description="Of all rows of an epoch.")
+    replayed: bool = Field(default=False, description="By data.mixing.replay.")
+
+
 class Estimates(Facts):
     """What a plan foretells of a job."""
 
@@ -182,6 +192,16 @@ class Estimates(Facts):
     time: TimePlan
     checkpoint: CheckpointPlan
     disk: DiskPlan
+
+
+class FewestPlan(Facts):
+    """The job at its smallest: with `resources.min_workers`, or the next number that divides."""
+
+    workers: int
+    micro_batch_size: int
+    worker_bytes: int
+    host_worker_bytes: int = Field(description="Of one worker at its peak, in host memory.")
+    total_seconds: float
 
 
 class Plan(Record):
@@ -196,6 +216,7 @@ class Plan(Record):
     model: ModelFacts | None
     hardware: HardwareFacts
     splits: tuple[SplitPlan, ...]
+    draws: tuple[DrawPlan, ...] = Field(default=(), description="What each domain contributes.")
     # A custom task's script decides all of these itself; they are absent then, and all together.
     trainable_parameters: int | None = None
     total_parameters: int | None = None
@@ -204,6 +225,9 @@ class Plan(Record):
     time: TimePlan | None = None
     checkpoint: CheckpointPlan | None = None
     disk: DiskPlan | None = None
+    fewest: FewestPlan | None = Field(
+        default=None, description="With as few workers as it may have; absent: it has all or none."
+    )
 
     @property
     def fits(self) -> bool:

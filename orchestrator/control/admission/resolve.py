@@ -6,7 +6,8 @@ and never left to the worker.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
 from orchestrator.inspect.architectures import NUMBERED_SPANS
+from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
@@ -37,6 +39,7 @@ class Surroundings:
     default_store: str  # the setting's
     labels: tuple[str, ...]  # of the training data, or the task's own
     model: ModelSpec | None  # the base, pinned
+    drawn_labels: Mapping[str, float] = field(default_factory=dict)  # how often an epoch does so
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
@@ -45,6 +48,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     body = document["spec"]
     if isinstance(spec.spec.task, TextClassification):
         body["task"]["labels"] = list(around.labels)
+        _resolve_class_weights(body["task"], around)
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
     training, checkpoint = body["training"], body["checkpoint"]
     if "max_steps" not in training:
@@ -112,6 +116,13 @@ def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
         }
     )
     return spec.model_copy(update={"spec": spec.spec.model_copy(update={"engine": engine})})
+
+
+def _resolve_class_weights(task: dict[str, Any], around: Surroundings) -> None:
+    weights = task.get("class_weights")
+    if weights is not None and weights["balanced"]:
+        found = balanced_weights(around.labels, around.drawn_labels)
+        task["class_weights"] = {"weights": found}
 
 
 def _resolve_selection(body: dict[str, Any]) -> None:

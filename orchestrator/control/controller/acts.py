@@ -31,6 +31,7 @@ from orchestrator.control.controller.values import Concluded
 from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job, JobDocuments, Launch, Outcome, Phase, Reason
 from orchestrator.specs import FineTune
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task import publishes
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
@@ -71,7 +72,7 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     BackendUnavailable where nobody can tell whether it was accepted.
     """
     documents = _documents(place, job)
-    spec = with_engine(documents.spec, job.engine)
+    spec = spec_of(documents.spec, job, attempt)
     store = place.store(job.store)
     checkpoints = CheckpointStore(store, job.id)
     # 1. Where to go on.
@@ -199,7 +200,7 @@ def _outcome(
     failure: OrchestratorError | None,
 ) -> tuple[Outcome, Mapping[str, Any] | None]:
     """What store, backend and logs say; with it, the next rung of the memory ladder."""
-    spec = with_engine(_documents(place, job).spec, job.engine)
+    spec = spec_of(_documents(place, job).spec, job, attempt)
     store = place.store(job.store)
     checkpoints = CheckpointStore(store, job.id)
     name = spec.spec.output.name
@@ -233,6 +234,13 @@ def _outcome(
 
 
 _OF_NODES = frozenset({Reason.WORKER_LOST, Reason.NODE_LOST, Reason.UNKNOWN, Reason.NO_OUTCOME})
+
+
+def spec_of(spec: FineTune, job: Job, attempt: Attempt) -> FineTune:
+    """What an Attempt runs: the job's spec as retries have changed it, at the size of its gang."""
+    workers = sum(part.workers for part in attempt.placement)
+    changed = with_engine(spec, job.engine)
+    return with_workers(changed, workers) if workers else changed
 
 
 def with_engine(spec: FineTune, engine: Mapping[str, Any]) -> FineTune:

@@ -16,7 +16,7 @@ import pyarrow.csv as pcsv
 
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile, numbered_lines
-from orchestrator.inspect.values import LABEL, TEXT_HINT, BadValue, one_value
+from orchestrator.inspect.values import LABEL, TEXT_HINT, BadValue, is_extra, one_value
 
 _BLOCK_BYTES = 16 << 20
 _MISSING = ("", "NaN", "nan")
@@ -65,7 +65,7 @@ def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
     if LABEL in columns:
         place = table.schema.get_field_index(LABEL)
         table = table.set_column(place, LABEL, _labels(table.column(LABEL)))
-    if any(_all_numbers(table.column(role)) for role in columns if role != LABEL):
+    if any(_all_numbers(table.column(role)) for role in columns if _is_text(role)):
         return None
     return table
 
@@ -112,9 +112,13 @@ def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table
         return pa.table({})
     table = pa.table({role: pa.array(found, pa.string()) for role, found in values.items()})
     for role, column in columns.items():
-        if role != LABEL and _all_numbers(table.column(role)):
+        if _is_text(role) and _all_numbers(table.column(role)):
             faults.add(f"column `{column}` holds numbers, not text", TEXT_HINT, None)
     return table
+
+
+def _is_text(role: str) -> bool:
+    return role != LABEL and not is_extra(role)
 
 
 def _value(role: str, text: str) -> str | None:

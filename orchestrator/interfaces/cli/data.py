@@ -11,6 +11,7 @@ from orchestrator.interfaces.cli.options import set_option, spec_argument
 from orchestrator.interfaces.cli.output import console, json_option, print_json, say, style
 
 if TYPE_CHECKING:
+    from orchestrator.inspect.data import DataFacts
     from orchestrator.specs import FineTuneSpec
 
 
@@ -84,7 +85,14 @@ def preview(
     out.print(view.splits_table(facts, tokens))
     if any(split_facts.derived for split_facts in facts.splits.values()):
         click.echo(f"* held out of train by data.valid_fraction {body.data.valid_fraction}")
-    if tokenizer is None:
+    if len(facts.draws) > 1 or body.data.mixing is not None:
+        out.print()
+        out.print(view.draws_table(facts.draws))
+    _notes(body, facts, has_tokenizer=tokenizer is not None)
+
+
+def _notes(body: FineTuneSpec, facts: DataFacts, *, has_tokenizer: bool) -> None:
+    if not has_tokenizer:
         say("The base model has no tokenizer.json, so its tokens cannot be shown here.")
     if body.data.transform is not None:
         say(f"Rows are shown as the files have them: {body.data.transform} changes them later.")

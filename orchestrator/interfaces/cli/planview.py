@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.interfaces.cli import figures
-from orchestrator.interfaces.cli.preview import class_counts_text
+from orchestrator.interfaces.cli.preview import class_counts_text, draws_table
 from orchestrator.interfaces.cli.tables import labelled, plain_table
 from orchestrator.specs import CustomTask
 
@@ -36,6 +36,9 @@ def plan_views(plan: Plan) -> Iterator[RenderableType]:
         yield labelled(_costs(plan, found))
         yield Text()
         yield _splits_table(plan)
+    if len(plan.draws) > 1 or plan.spec.spec.data.mixing is not None:
+        yield Text()
+        yield draws_table(plan.draws)
     if plan.choices:
         yield Text()
         yield Text("Chosen by the plan", style="dim")
@@ -123,6 +126,14 @@ def _costs(plan: Plan, found: Estimates) -> Iterator[tuple[str, str]]:
         f"{kept}{where}, scratch {figures.size(disk.scratch_bytes)}",
     )
     yield "Memory", _memory_text(found.memory)
+    if (least := plan.fewest) is not None:
+        noun = "worker" if least.workers == 1 else "workers"
+        yield (
+            "At least",
+            f"{least.workers} {noun} × {least.micro_batch_size} rows, "
+            f"{figures.size(least.worker_bytes)} each, "
+            f"about {figures.duration(least.total_seconds)}",
+        )
 
 
 def _memory_text(memory: MemoryPlan) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 from rich.console import RenderableType
@@ -29,6 +29,19 @@ from orchestrator.specs.task import MESSAGES, default_columns
 from orchestrator.specs.task_checks import target_length
 
 _MOST_CLASSES = 8
+
+
+class Drawn(Protocol):
+    """A domain's part of an epoch, as data and plans tell it."""
+
+    @property
+    def domain(self) -> str: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def drawn(self) -> int: ...
+    @property
+    def replayed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +170,17 @@ def splits_table(facts: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None)
     return table
 
 
+def draws_table(draws: Sequence[Drawn]) -> Table:
+    """What each domain contributes to an epoch."""
+    table = plain_table("domain", ">rows", ">an epoch draws", ">share", "")
+    everything = max(sum(draw.drawn for draw in draws), 1)
+    for draw in draws:
+        share = figures.percent(draw.drawn / everything)
+        role = "replayed" if draw.replayed else ""
+        table.add_row(draw.domain, f"{draw.rows:,}", f"{draw.drawn:,}", share, role)
+    return table
+
+
 def class_counts_text(counts: Mapping[str, int]) -> str:
     """The classes with their rows; of many the commonest."""
     shown = dict(counts)
@@ -183,6 +207,15 @@ def document(
         "max_length": spec.training.max_length,
         "rows": [row_document(row) for row in shown],
         "splits": split_documents(facts, tokens),
+        "draws": [
+            {
+                "domain": draw.domain,
+                "rows": draw.rows,
+                "drawn": draw.drawn,
+                "replayed": draw.replayed,
+            }
+            for draw in facts.draws
+        ],
         "warnings": facts.warnings,
     }
 

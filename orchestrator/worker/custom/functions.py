@@ -18,14 +18,15 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.errors import UserCodeError
-from orchestrator.inspect.values import BadValue, one_value
+from orchestrator.inspect.values import BadValue, is_extra, one_value
 from orchestrator.specs import FineTuneSpec, Split, TaskSpec, TextClassification
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.worker.custom.code import UserCode, UserFunction
 from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.evaluation.classification import softmax
+from orchestrator.worker.evaluation.sums import RowSums
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Counts, Encoded, SumsRows, Task
 
 IGNORED = -100  # the label of rows that fill a short batch
 
@@ -90,15 +91,18 @@ def _transformed(
     table: pa.Table, split: str, transform: Named, labels: Sequence[str] | None
 ) -> pa.Table:
     what, function = transform
-    roles = table.column_names
-    columns: dict[str, list[str]] = {role: [] for role in roles}
+    roles = [role for role in table.column_names if not is_extra(role)]
+    extra = [role for role in table.column_names if is_extra(role)]
+    columns: dict[str, list[str]] = {role: [] for role in table.column_names}
     for number, row in enumerate(table.to_pylist(), start=1):
-        made = function(dict(row))
+        made = function({role: row[role] for role in roles})
         if made is None:
             continue
         which = f"{what}, row {number} of {split}"
         for role, value in _checked(made, roles, labels, which).items():
             columns[role].append(value)
+        for role in extra:  # what rows are told apart by stays with them
+            columns[role].append(row[role])
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
 
@@ -178,6 +182,11 @@ class CustomizedTask:
         summed: torch.Tensor = loss.reshape(()).float() * counts.sum()
         return summed
 
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        if self._functions.loss is None and isinstance(self._task, Counts):
+            return self._task.counted(labels)
+        return (labels != IGNORED).sum()
+
     def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         return self._task.predictions(outputs, labels)
 
@@ -191,6 +200,10 @@ class CustomizedTask:
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
         return self._task.intervals(predictions, labels, num_samples, seed)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        assert isinstance(self._task, SumsRows), "slices are refused where there is nothing to sum"
+        return self._task.row_sums(predictions, labels)
 
     def _custom(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         probabilities = softmax(predictions)

@@ -21,6 +21,7 @@ from orchestrator.specs import (
 from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
 
 Figures = dict[str, dict[str, Any]]
 
@@ -68,6 +69,7 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_fairness(metrics),
         *_calibration(metrics, before),
         "## Data",
         _data(launch, rows),
@@ -174,6 +176,13 @@ def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
     header = ["domain", "role", "rows", *shown, *("floor" for _ in floors)]
     return _table(header, rows) + "\n\n" + note
+
+
+def _fairness(metrics: Figures) -> list[str]:
+    header, lines = fairness_part(metrics)
+    if not lines:
+        return []
+    return ["## Fairness", _table(header, lines), fairness_note(metrics)]
 
 
 CALIBRATION = ("ece", "brier", "loss")

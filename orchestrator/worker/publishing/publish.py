@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Beside:
 
     card: str  # the README.md, where the folder has none
     code: Code | None = None  # the user's, where there is any
+    engine: Mapping[str, str] = field(default_factory=dict)  # what was chosen here
     adapter_of: Origin | None = None  # the base that the weights belong to, if not whole
 
 
@@ -59,7 +61,7 @@ def publish(
             "selection": outcome.selection.model_dump(),
         },
     )
-    written = lineage(launch, outcome.seconds, attempts, beside.code)
+    written = lineage(launch, outcome.seconds, attempts, beside.code, beside.engine)
     if beside.adapter_of is not None:
         written["adapter_of"] = beside.adapter_of.document()
     _write(folder / LINEAGE_FILE, written)

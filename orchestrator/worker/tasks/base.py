@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.sums import RowSums
 from orchestrator.worker.evaluation.texts import Texts
 
 
@@ -76,6 +77,22 @@ class Task(Protocol):
         ...
 
 
+@runtime_checkable
+class SumsRows(Protocol):
+    """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """A task whose loss is divided by something else than the number of labels that count."""
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        """Of some rows, what their `loss_sum` is divided by; sums over the global batch."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 
@@ -114,4 +131,8 @@ class WritesTexts(Protocol):
 
     def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
         """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
+        ...
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        """Of the metrics that any group of texts has."""
         ...

@@ -19,6 +19,7 @@ from orchestrator.specs.task import MESSAGES
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import Ids, TokenRows
+from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
 from orchestrator.worker.evaluation.tokens import (
     token_intervals,
     token_loss_sum,
@@ -95,6 +96,9 @@ class CausalLmTask:
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return token_metrics(predictions)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return token_row_sums(predictions)
 
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int

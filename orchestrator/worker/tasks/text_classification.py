@@ -22,6 +22,7 @@ from orchestrator.worker.evaluation.classification import (
     bootstrap_intervals,
     classification_metrics,
 )
+from orchestrator.worker.evaluation.sums import RowSums, class_sums
 
 
 class EncodedTexts(torch.utils.data.Dataset[dict[str, Any]]):
@@ -54,6 +55,7 @@ class TextClassificationTask:
         self.names = spec.labels
         self.max_length = max_length
         self.ids = {name: number for number, name in enumerate(spec.labels)}
+        self.class_weights = _class_weights(spec)
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
@@ -94,9 +96,20 @@ class TextClassificationTask:
         return batch
 
     def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        weights = self.class_weights
         return torch.nn.functional.cross_entropy(
-            outputs.logits.float(), labels, ignore_index=IGNORED, reduction="sum"
+            outputs.logits.float(),
+            labels,
+            weight=None if weights is None else weights.to(outputs.logits.device),
+            ignore_index=IGNORED,
+            reduction="sum",
         )
+
+    def counted(self, labels: torch.Tensor) -> torch.Tensor:
+        counts = labels[labels != IGNORED]
+        if self.class_weights is None:
+            return torch.tensor(len(counts))
+        return self.class_weights[counts.cpu()].sum()
 
     def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = outputs.logits.float()
@@ -105,7 +118,20 @@ class TextClassificationTask:
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return classification_metrics(predictions, labels, self.names)
 
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return class_sums(predictions.argmax(axis=1), labels, len(self.names))
+
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
         return bootstrap_intervals(predictions, labels, len(self.names), num_samples, seed)
+
+
+def _class_weights(spec: TextClassification) -> torch.Tensor | None:
+    """In the order of the labels; None where all rows count alike."""
+    if spec.class_weights is None:
+        return None
+    assert spec.labels is not None
+    weights = spec.class_weights.weights
+    assert weights is not None, "the plan resolves balanced weights"
+    return torch.tensor([weights[label] for label in spec.labels])

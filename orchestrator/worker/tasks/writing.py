@@ -22,6 +22,8 @@ from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.seq2seq import decoder_start, encoder_decoder_batch
 from orchestrator.worker.data.tokens import TokenRows
+from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
+from orchestrator.worker.evaluation.text_sums import summarization_sums, translation_sums
 from orchestrator.worker.evaluation.texts import (
     Texts,
     summarization_metrics,
@@ -48,6 +50,7 @@ class Writing:
     place: str  # of the text in a prompt
     causal_prompt: str  # where the spec has none
     figures: TextMetrics
+    sums: Callable[[Sequence[str], Sequence[str]], RowSums]
     prompt: str | None
     languages: Mapping[str, str]  # of a multilingual tokenizer: its attribute -> code
 
@@ -63,12 +66,14 @@ def writing_of(spec: Translation | Summarization) -> Writing:
         return Writing(
             *("translation", "source", "target", SOURCE_PLACE, f"{SOURCE_PLACE}\n=>\n"),
             figures=translation_metrics,
+            sums=translation_sums,
             prompt=spec.prompt,
             languages={name: code for name, code in languages.items() if code is not None},
         )
     return Writing(
         *("summarization", "text", "summary", TEXT_PLACE, f"{TEXT_PLACE}\nTL;DR: "),
         figures=summarization_metrics,
+        sums=summarization_sums,
         prompt=spec.prompt,
         languages={},
     )
@@ -96,6 +101,9 @@ class _WritingTask:
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return token_metrics(predictions)
 
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return token_row_sums(predictions)
+
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
@@ -103,6 +111,9 @@ class _WritingTask:
 
     def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
         return self.writing.figures(texts, num_samples, seed)
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        return self.writing.sums(texts.written, texts.references)
 
 
 class EncoderDecoderTask(_WritingTask):

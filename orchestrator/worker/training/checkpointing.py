@@ -10,14 +10,16 @@ import logging
 import shutil
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from orchestrator.errors import IntegrityError, ObjectNotFound
 from orchestrator.records import CheckpointRef, Launch, Record
+from orchestrator.specs import CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.gang import Gang
+from orchestrator.worker.training import universal
 
 logger = logging.getLogger(__name__)
 
@@ -129,23 +131,54 @@ class Checkpointer:
                     self._store.delete_weights(attempt, step)
 
 
-def restore(
-    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
-) -> tuple[Path, CheckpointRef, Progress] | None:
+class Restored(NamedTuple):
+    """A checkpoint as this node has it."""
+
+    folder: Path
+    reference: CheckpointRef
+    progress: Progress
+    is_resized: bool = False  # by a gang of another size: no rank finds its own RNG state there
+
+
+def restore(store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path) -> Restored | None:
     """The newest undamaged checkpoint of the Launch, laid out on this node as one folder.
 
     A damaged one (its bytes are not those of its manifest) is skipped by the whole gang together.
+    One of another number of workers or another ZeRO stage is made to fit, once a node.
     """
     for reference in launch.resume:
         folder = scratch / f"resume-{reference.attempt}-{reference.step}"
         problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
         problems = [text for text in gang.gather(problem) if text]
         if not problems:
+            is_resized = reference.world_size != gang.world_size
+            if gang.local_rank == 0:
+                _make_fit(store, launch, reference, folder, is_resized)
+            gang.barrier()
             progress = Progress.model_validate_json((folder / PROGRESS_FILE).read_text())
-            return folder, reference, progress
+            return Restored(folder, reference, progress, is_resized)
         if gang.is_first:
             logger.warning("skipping checkpoint of step %d: %s", reference.step, problems[0])
     return None
+
+
+def _make_fit(
+    store: CheckpointStore, launch: Launch, reference: CheckpointRef, folder: Path, is_resized: bool
+) -> None:
+    """Converts what another engine wrote; scripts alone know what is theirs."""
+    spec = launch.spec.spec
+    if isinstance(spec.task, CustomTask):
+        return
+    if is_resized:
+        for state in folder.glob("rng_state*"):
+            state.unlink()
+    if spec.engine.strategy != "deepspeed":
+        return  # every rank holds everything
+    saved = store.checkpoint(reference.attempt, reference.step).manifest.metadata
+    stages = (saved.get("zero_stage", spec.engine.zero_stage), spec.engine.zero_stage)
+    is_sharded = any(stages)
+    if stages[0] != stages[1] or (is_resized and is_sharded):
+        universal.convert(folder)
 
 
 def _fetch(store: CheckpointStore, reference: CheckpointRef, folder: Path) -> str | None:

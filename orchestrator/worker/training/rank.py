@@ -15,14 +15,15 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
-from orchestrator.specs import AdapterMethod, CustomTask
+from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.orders import Shuffled
+from orchestrator.worker.data.mixing import Learned, mixed_order
+from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -31,14 +32,19 @@ from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.training.arguments import (
+    optimizer_name,
+    total_steps,
+    training_arguments,
+)
+from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -107,6 +113,7 @@ class Attempt:
         self.device = gang.device()
         self.resumed_from: int | None = None
         self.code: UserCode | None = None
+        self.engine: dict[str, str] = {}
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
@@ -117,19 +124,18 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._read(functions, encode)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
+            attention = choose_attention(self.spec, loaded, Surroundings.here())
+            self.engine = {"attention": attention, "optimizer": optimizer_name()}
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
-            progress = restored[2] if restored else Progress()
-            self.resumed_from = restored[1].step if restored else None
+            progress = restored.progress if restored else Progress()
+            self.resumed_from = restored.reference.step if restored else None
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
@@ -144,7 +150,7 @@ class Attempt:
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, restored[0] if restored else None)
+            step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -154,9 +160,14 @@ class Attempt:
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
+
+    def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
+        tables = load_tables(self.spec, self.folders.cache)
+        changed = transformed(tables, functions, self.spec.task, self.gang)
+        return encode_splits(self.spec, changed, encode)
 
     def _prepare(
         self,
@@ -170,7 +181,7 @@ class Attempt:
         assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
-            order=Shuffled(splits.train_digest, spec.training.seed, len(splits.train)),
+            order=self._order(splits),
             global_batch_size=spec.training.global_batch_size,
             micro_batch_size=spec.engine.micro_batch_size,
             num_workers=self.gang.world_size,
@@ -192,12 +203,25 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
+    def _order(self, splits: Splits) -> EpochOrder:
+        spec = self.spec
+        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
+        mixed = mixed_order(
+            spec.data.mixing,
+            Learned(splits.train_digest, splits.train_domains, classes),
+            spec.training.seed,
+            spec.training.global_batch_size,
+            partial(total_steps, spec),
+        )
+        return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
+
+    def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
+        run.is_resized = restored is not None and restored.is_resized
         trainer = FineTuneTrainer(run, model, arguments)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
@@ -232,13 +256,21 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(
+                *(evaluation, model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 
@@ -291,7 +323,7 @@ class Attempt:
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
                 card = model_card(*parts, Loads(run.task.loader, origin))
                 code = self.code.code if self.code is not None else None
-                beside = Beside(card, code, origin)
+                beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}

@@ -10,8 +10,11 @@ What is changed, and why:
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,12 +38,15 @@ from orchestrator.errors import TrainingDiverged
 from orchestrator.records import Launch
 from orchestrator.specs import FineTuneSpec
 from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
+from orchestrator.worker.data.tokens import pad_id
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.models.packed import prepare_packing
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import ChangesByEpoch, Encoded, Task
+from orchestrator.worker.tasks.base import ChangesByEpoch, Counts, Encoded, Task
+from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
@@ -68,6 +74,7 @@ class Run:
     reporter: Reporter
     progress: Progress
     num_steps: int
+    is_resized: bool = False  # resumed from what a gang of another size had saved
     stopped_by_directive: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     last_step_seconds: list[float] = field(default_factory=list)
@@ -92,11 +99,13 @@ class FineTuneTrainer(Trainer):
         self.run = run
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        packs = run.spec.training.packs
+        self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
         super().__init__(
             model=model,
             args=args,
             train_dataset=run.train,
-            data_collator=lambda rows: run.task.collate(rows, run.tokenizer),
+            data_collator=self._collate,
             compute_loss_func=self._loss,
             callbacks=[Cadence(self)],
         )
@@ -113,15 +122,39 @@ class FineTuneTrainer(Trainer):
             generator=torch.Generator(),  # making an iterator must draw nothing of the run's RNG
         )
 
+    def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.run.task.collate(rows, self.run.tokenizer)
+        return batch if self.packing is None else self.packing.packed(batch)
+
     def _loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor
     ) -> torch.Tensor:
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
         return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
 
+    def _get_num_items_in_batch(
+        self, batch_samples: list[Any], device: torch.device
+    ) -> torch.Tensor | int | None:
+        """What the loss of a step is divided by, over all micro-batches and ranks."""
+        task = self.run.task
+        if not isinstance(task, Counts):
+            return super()._get_num_items_in_batch(batch_samples, device)
+        counted = torch.stack([task.counted(batch["labels"]) for batch in batch_samples]).sum(0)
+        everywhere: torch.Tensor = self.accelerator.gather(counted.to(device)[None])
+        return everywhere.sum(0)
+
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        if self.optimizer is not None:
+            return super().create_optimizer(model)
+        optimizer = self._new_optimizer(model)
+        names = {id(parameter): name for name, parameter in self.net.named_parameters()}
+        groups = optimizer.param_groups
+        self.learning = [[names[id(one)] for one in group["params"]] for group in groups]
+        return optimizer
+
+    def _new_optimizer(self, model: Any) -> torch.optim.Optimizer:
         decay = self.run.spec.training.layer_decay
-        if decay is None or self.optimizer is not None:
+        if decay is None:
             return super().create_optimizer(model)
         assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
         kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)
@@ -135,10 +168,25 @@ class FineTuneTrainer(Trainer):
         self.optimizer = kind(groups, **named)
         return self.optimizer
 
-    def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
-        prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None
+    ) -> Any:
+        converted = None
+        if resume_from_checkpoint and universal.is_universal(Path(resume_from_checkpoint)):
+            converted, resume_from_checkpoint = Path(resume_from_checkpoint), None
+        prepared = super()._prepare_for_training(  # type: ignore[no-untyped-call]
+            max_steps, train_dataloader, resume_from_checkpoint
+        )
         if self.is_deepspeed_enabled:
             keep_gradient_norm(self.model_wrapped)
+        if converted is not None:
+            universal.load(self.model_wrapped, converted)
+            self._load_optimizer_and_scheduler(str(converted))  # the schedule alone
+            assert self.optimizer is not None
+            assert self.lr_scheduler is not None
+            rates = self.lr_scheduler.get_last_lr()
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
         return prepared
 
     def _run_epoch(self, **arguments: Any) -> None:  # type: ignore[override]
@@ -222,6 +270,7 @@ class FineTuneTrainer(Trainer):
             script.unlink()
         if run.gang.is_first:
             self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
+            (folder / universal.LEARNING_FILE).write_text(json.dumps(self.learning))
             run.checkpointer.submit_history(list(run.history))
         run.checkpointer.submit_checkpoint(step, folder, run.progress)
 
@@ -255,6 +304,12 @@ class FineTuneTrainer(Trainer):
         )
 
 
+def resized_seed(seed: int, step: int, gang: Gang) -> int:
+    """Of a rank's random numbers from the step on at which its gang took over from another size."""
+    text = f"{seed}/{step}/{gang.world_size}/{gang.rank}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+
+
 class Cadence(TrainerCallback):
     """When to evaluate, save and stop. Rank 0 decides what depends on a clock or on a Directive."""
 
@@ -265,8 +320,11 @@ class Cadence(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        run = self._trainer.run
         if state.global_step == 0:  # else the checkpoint's RNG is restored
-            torch.manual_seed(args.seed * 100_003 + self._trainer.run.gang.rank)
+            torch.manual_seed(args.seed * 100_003 + run.gang.rank)
+        elif run.is_resized:
+            torch.manual_seed(resized_seed(args.seed, state.global_step, run.gang))
         self._last_save = time.monotonic()
 
     def on_step_begin(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 
 from orchestrator.control.admission.resolve import Surroundings, resolve_spec, with_engine
 from orchestrator.specs import FineTune, ModelSpec
+from orchestrator.specs.task import ClassWeights
 from tests.control.admission.builders import case, spec
 
 AROUND = Surroundings(
@@ -34,6 +36,16 @@ def test_everything_that_is_absent_is_written_out() -> None:
     assert body.evaluation.metrics == ("accuracy", "macro_f1", "weighted_f1")
     assert (body.checkpoint.every_minutes, body.checkpoint.every_steps) == (20.0, None)
     assert (body.output.store, body.output.name) == ("/home/me/models", "reviews")
+
+
+def test_balanced_class_weights_are_written_out() -> None:
+    around = replace(AROUND, drawn_labels={"good": 300.0, "bad": 100.0})
+    task = {"type": "text-classification", "class_weights": {"balanced": True}}
+    resolved = resolve_spec(spec(task=task), around)
+
+    weights = {"bad": 2.0, "good": 0.666667}  # 400 / (2 x 100), 400 / (2 x 300)
+    assert resolved.spec.task.class_weights == ClassWeights(weights=weights)
+    assert resolve_spec(resolved, around) == resolved
 
 
 def test_local_paths_become_absolute_and_urls_stay() -> None:

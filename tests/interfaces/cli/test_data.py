@@ -100,6 +100,20 @@ def test_as_json(orchestrator, spec):
     assert movie["class_counts"] == {"negative": 3, "positive": 1}
 
 
+def test_what_each_domain_contributes(orchestrator, spec):
+    mixing = ("--set", "data.mixing={balance_classes: true}", "--rows", "0")
+    lines = preview(orchestrator, *mixing).stdout.splitlines()
+    assert [" ".join(line.split()) for line in lines[-3:-2]] == ["domain rows an epoch draws share"]
+    (drawn,) = json.loads(preview(orchestrator, *mixing, "--json").stdout)["draws"]
+    counts = [
+        split["class_counts"]
+        for split in json.loads(preview(orchestrator, "--json").stdout)["splits"]
+        if split["split"] == "train"
+    ]
+    assert drawn["drawn"] == 2 * max(counts[0].values())
+    assert not drawn["replayed"]
+
+
 def test_without_a_tokenizer_file_texts_and_labels_remain(orchestrator, spec, work):
     (work / "base/tokenizer.json").unlink()
     done = preview(orchestrator, "--split", "test", "--rows", "1")

@@ -87,6 +87,38 @@ def test_an_adapter_is_shown_with_its_base_and_its_labels() -> None:
     assert "PeftModel.from_pretrained(base" in text
 
 
+def test_gaps_between_groups_have_a_part_of_their_own() -> None:
+    gap = {
+        "slice": "country",
+        "group": "x|<b>",
+        "num_rows": 100,
+        "metric": "accuracy",
+        "value": 0.5,
+        "others": 0.9,
+        "gap": -0.4,
+        "interval": [-0.5, -0.3],
+        "is_worse": True,
+    }
+    compared = {"accuracy": {"others": 0.9, "gap": -0.4}}
+    sliced = {
+        **figures(0.9, 0.6),
+        "slices": {"country": {"x|<b>": {"num_rows": 100, "gaps": compared}}},
+        "gaps": [gap],
+    }
+    text = model_card(
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": sliced},
+        {},
+        SelectionOutcome(last=True, step=3),
+        {},
+    )
+
+    line = "| toy | country | x\\|&lt;b> | 100 | accuracy | 0.500 | 0.900 |"
+    assert f"{line} **-0.400 [-0.500, -0.300]** |" in text
+    assert "The largest gaps of 1 comparisons on test" in text
+    assert "## Fairness" not in card()
+
+
 def test_a_translation_is_measured_against_copying() -> None:
     job = launch(
         Path("/base"),

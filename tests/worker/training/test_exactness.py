@@ -66,11 +66,13 @@ METHODS = {
 RATES = {"embeddings": 1e-3 / 8, "layer.0": 1e-3 / 4, "layer.1": 1e-3 / 2}
 
 
+WEIGHTS = {"negative": 0.3, "positive": 2.0}
 CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 MASKED = {"type": "masked-lm", "masked_share": 0.4}
 DENOISING = {"type": "denoising", "objective": "infill", "masked_share": 0.4}
 TASKS: dict[str, tuple[dict[str, Any], Callable[[Path], Path], Callable[[int], Any]]] = {
     "classification": (CLASSIFY, write_base, rows),
+    "weighted": ({**CLASSIFY, "class_weights": {"weights": WEIGHTS}}, write_base, rows),
     "causal": ({"type": "causal-lm"}, write_causal_base, texts),
     "encoder-decoder": ({"type": "translation"}, write_seq2seq_base, pairs),
     "prompted": ({"type": "translation"}, write_causal_base, pairs),
@@ -114,6 +116,8 @@ CASES = {
     "by layer, ddp": case("by layer", strategy="ddp", micro_batch_size=8),
     "dora, zero 1": case("dora", zero_stage=1, micro_batch_size=8),
     "dora, zero 3": case("dora", zero_stage=3, micro_batch_size=4),
+    "weighted, zero 2, accumulation": case(task="weighted", zero_stage=2, micro_batch_size=2),
+    "weighted, ddp": case(task="weighted", strategy="ddp", micro_batch_size=4),
     "causal, zero 2": case(task="causal", zero_stage=2, micro_batch_size=4),
     "causal, ddp": case(task="causal", strategy="ddp", micro_batch_size=2),
     "encoder-decoder, zero 3": case(task="encoder-decoder", zero_stage=3, micro_batch_size=4),
@@ -122,6 +126,9 @@ CASES = {
     "masked, zero 2": case("pretrain", "masked", zero_stage=2, micro_batch_size=4),
     "masked, ddp": case("pretrain", "masked", strategy="ddp", micro_batch_size=4),
     "denoising, zero 3": case("pretrain", "denoising", zero_stage=3, micro_batch_size=4),
+    "packed, zero 2, accumulation": case(zero_stage=2, micro_batch_size=4),
+    "packed, lora, zero 3": case("lora", zero_stage=3, micro_batch_size=8),
+    "packed, causal, ddp": case(task="causal", strategy="ddp", micro_batch_size=8),
 }
 
 
@@ -181,9 +188,11 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
 
 def mean_loss(kind: str, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Over rows, or over the tokens that are to be learned, as the model's own loss takes it."""
-    if kind == "classification":
+    if kind in ("classification", "weighted"):
         labels = batch.pop("labels")
-        return torch.nn.functional.cross_entropy(model(**batch).logits, labels)
+        weight = torch.tensor(list(WEIGHTS.values())) if kind == "weighted" else None
+        # torch's mean: the sum of w_i l_i over the sum of w_i
+        return torch.nn.functional.cross_entropy(model(**batch).logits, labels, weight)
     loss: torch.Tensor = model(**batch).loss
     return loss
 
@@ -203,7 +212,8 @@ def gang(
         name: {
             "training": TRAINING
             | ({"max_target_length": 16} if case.task in WRITING else {})
-            | ({"layer_decay": 0.5} if case.method == "by layer" else {}),
+            | ({"layer_decay": 0.5} if case.method == "by layer" else {})
+            | ({"batching": {"packing": True}} if "packed" in name else {}),
             "engine": case.engine,
             "task": TASKS[case.task][0],
             "method": METHODS[case.method],

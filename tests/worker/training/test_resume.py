@@ -32,6 +32,7 @@ from tests.worker.tiny import (
 pytestmark = pytest.mark.timeout(1200)  # thirty trainings, on whatever the machine leaves
 
 NUM_STEPS = 15
+CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
 LORA: dict[str, Any] = {
     "type": "lora",
@@ -47,6 +48,17 @@ CASES: dict[str, dict[str, Any]] = {
     "zero 1, bf16": {"engine": {"zero_stage": 1, "micro_batch_size": 4}, "precision": "bf16"},
     "zero 0": {"engine": {"zero_stage": 0, "micro_batch_size": 4}},
     "ddp": {"engine": {"strategy": "ddp", "micro_batch_size": 4}},
+    "mixed, weighted, zero 2": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {**CLASSIFY, "class_weights": {"weights": {"negative": 0.5, "positive": 2.0}}},
+        "mixing": {
+            "strategy": "curriculum",
+            "stages": [{"domains": ["toy"], "share": 0.6}, {"domains": ["toy"], "share": 0.4}],
+            "balance_classes": True,
+            "replay": {"domains": ["old"], "fraction": 0.2},
+        },
+        "selection": LAST,
+    },
     "zero 2, frozen": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
         "method": {"type": "freeze", "num_layers": 1},
@@ -54,6 +66,11 @@ CASES: dict[str, dict[str, Any]] = {
     "causal, zero 2": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {"type": "causal-lm"},
+    },
+    "causal, packed, grouped by length": {
+        "engine": {"zero_stage": 1, "micro_batch_size": 4},
+        "task": {"type": "causal-lm"},
+        "lengths": {"batching": {"packing": True, "group_by_length": True, "window": 2}},
     },
     "encoder-decoder, zero 3": {
         "engine": {"zero_stage": 3, "micro_batch_size": 4},
@@ -117,9 +134,6 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {task: write(tmp_path_factory.mktemp("base")) for task, (write, _) in BASES.items()}
 
 
-CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
-
-
 def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> Launch:
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
@@ -131,12 +145,16 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         "valid": [{"path": write_rows(folder / "valid.jsonl", some(12))}],
         "test": [{"path": write_rows(folder / "test.jsonl", some(12))}],
     }
+    domains: dict[str, Any] = {"toy": data}
+    mixing = case.get("mixing")
+    if mixing is not None:
+        domains["old"] = {"train": [{"path": write_rows(folder / "old.jsonl", some(9))}]}
     return launch(
         base,
         folder,
-        data={"domains": {"toy": data}, "train_on": ["toy"]},
+        data={"domains": domains, "train_on": ["toy"], "mixing": mixing},
         training={
-            "epochs": 3,
+            **({"max_steps": NUM_STEPS} if mixing else {"epochs": 3}),
             "global_batch_size": 8,
             "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
