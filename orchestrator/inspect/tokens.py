@@ -68,9 +68,9 @@ def token_facts(
     tokenizer.no_padding()
     facts = {}
     for (domain, split_name), table in tables.items():
-        rows = _sample(table)
+        rows = sample_rows(table, SAMPLE_ROWS)
         parts = [
-            [len(e) for e in tokenizer.encode_batch_fast(_texts(rows, role))]
+            [len(e) for e in tokenizer.encode_batch_fast(texts_of(rows, role))]
             for role in rows.column_names
             if role != LABEL
         ]
@@ -91,7 +91,8 @@ def token_facts(
     return facts
 
 
-def _texts(rows: pa.Table, role: str) -> list[str]:
+def texts_of(rows: pa.Table, role: str) -> list[str]:
+    """The texts of a role; of a chat what is said in it."""
     values: list[str] = rows.column(role).to_pylist()
     if role != MESSAGES:
         return values
@@ -109,10 +110,11 @@ def _load(tokenizer_file: Path) -> Any:
         raise InvalidInput([Problem(message, path="model.base", hint=hint)]) from error
 
 
-def _sample(table: pa.Table) -> pa.Table:
-    if table.num_rows <= SAMPLE_ROWS:
+def sample_rows(table: pa.Table, most: int) -> pa.Table:
+    """At most so many rows, always the same ones."""
+    if table.num_rows <= most:
         return table
-    chosen = random.Random(0).sample(range(table.num_rows), SAMPLE_ROWS)
+    chosen = random.Random(0).sample(range(table.num_rows), most)
     return table.take(indices_of(sorted(chosen)))
 
 

@@ -93,4 +93,4 @@ class ModelSpec(SpecModel):
     @property
     def shown(self) -> str:
         """What a person reads."""
-        return self.base if self.fresh is None or self.base is not None else self.fresh.shown
+        return self.fresh.shown if self.fresh is not None else self.named

@@ -55,6 +55,8 @@ def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
     store = open_store(body.output.store or settings.store)
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     try:
+        if body.model.fresh is not None:
+            return find_base(body, places).tokenizer
         return base_tokenizer(resolve_base(body.model, places))
     except InvalidInput as error:
         raise InvalidInput([loaded.positions.located(p) for p in error.problems]) from None
