@@ -18,7 +18,6 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.worker.data.batches import IGNORED, PADDING
 from orchestrator.worker.data.orders import generator_of
 from orchestrator.worker.data.tokens import Ids
-from orchestrator.worker.tasks.base import Encoded
 
 EVALUATED = -1
 """The epoch of rows that nothing is learned from."""
@@ -36,13 +35,24 @@ class Noise(Protocol):
         ...
 
 
+class WholeRows(Protocol):
+    """Rows of which nothing is hidden yet: `input_ids` of each."""
+
+    lengths: np.ndarray
+    targets: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+
+
 class NoisyRows:
     """A map-style data set whose rows are hidden anew in each epoch.
 
     Index `PADDING` is the filler of the rows below.
     """
 
-    def __init__(self, rows: Encoded, noise: Noise, seed: int) -> None:
+    def __init__(self, rows: WholeRows, noise: Noise, seed: int) -> None:
         """
         Args:
             rows: Whole texts.
