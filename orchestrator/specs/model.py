@@ -15,9 +15,7 @@ class FreshModel(SpecModel):
     """A model with random weights, and a tokenizer made of the training rows."""
 
     architecture: Architecture = Field(
-        description=(
-            "t5, marian, bart: encoder-decoders; llama: a causal model; bert: an encoder."
-        )
+        description=("t5, marian, bart: encoder-decoders; llama: a causal model; bert: an encoder.")
     )
     hidden_size: int = Field(ge=8, le=65_536, description="Size of a token's vector.")
     layers: int = Field(ge=1, le=1000, description="Layers; of encoder-decoders, of each side.")

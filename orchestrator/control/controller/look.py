@@ -19,8 +19,8 @@ from orchestrator.control.controller.secrets import Secrets
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.code import Code
 from orchestrator.inspect.data import Fetch, SplitKey, read_tables
-from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.inspect.fresh import fresh_facts, fresh_folder
+from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.inspect.model import ModelFacts, model_problems
 from orchestrator.inspect.tokens import TokenFacts, token_facts
 from orchestrator.inspect.validation import Relocate, Validated, validate_all

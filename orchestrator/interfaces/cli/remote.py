@@ -46,6 +46,7 @@ def fetch_with(settings: Settings) -> Fetch:
 
 def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
     """The base model's tokenizer.json; None where the base has none."""
+    from orchestrator.control.controller.look import find_base
     from orchestrator.storage.bases import BasePlaces, base_tokenizer, resolve_base
     from orchestrator.storage.objectstore import open_store
 
