@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import Fetch
+from orchestrator.inspect.labels import LabelForm, form_of
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
 from orchestrator.inspect.values import is_extra
@@ -93,7 +94,7 @@ def read_all(data: DataSpec, how: Reading, *, wanted: Collection[SplitKey]) -> R
             found.problems.extend(_exists(source, place, how))
     for name in data.domains:
         for split in ("train", "valid", "test"):
-            _finish(found, data, (name, split), wanted)
+            _finish(found, data, (name, split), wanted, form_of(how.task))
     return found
 
 
@@ -127,7 +128,13 @@ def _exists(source: Source, place: str, how: Reading) -> list[Problem]:
     return check_source_exists(source, place, base_dir=how.base_dir, fetch=how.fetch)
 
 
-def _finish(found: ReadData, data: DataSpec, key: SplitKey, wanted: Collection[SplitKey]) -> None:
+def _finish(
+    found: ReadData,
+    data: DataSpec,
+    key: SplitKey,
+    wanted: Collection[SplitKey],
+    form: LabelForm,
+) -> None:
     name, split = key
     given: tuple[Source, ...] = getattr(data.domains[name], split) or ()
     parts = found.sources.get(key, [])
@@ -141,7 +148,7 @@ def _finish(found: ReadData, data: DataSpec, key: SplitKey, wanted: Collection[S
         return
     tables = [part.table for part in parts]
     if _derives(data, name):
-        mask = held_out(pa.concat_tables(tables), data.valid_fraction)
+        mask = held_out(pa.concat_tables(tables), data.valid_fraction, form)
         if mask is None:
             message = "no validation rows can be set aside: each label has only one text"
             hint = f"add data.domains.{name}.valid, or more training rows"

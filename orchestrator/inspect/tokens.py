@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.arrays import indices_of
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.tables import SplitKey
-from orchestrator.inspect.values import LABEL
+from orchestrator.specs.classification import TEXT, TEXT_PAIR
 from orchestrator.specs.data import Split
 from orchestrator.specs.task import MESSAGES
 
@@ -69,11 +70,7 @@ def token_facts(
     facts = {}
     for (domain, split_name), table in tables.items():
         rows = sample_rows(table, SAMPLE_ROWS)
-        parts = [
-            [len(e) for e in tokenizer.encode_batch_fast(texts_of(rows, role))]
-            for role in rows.column_names
-            if role != LABEL
-        ]
+        parts = [[len(e) for e in tokenizer.encode_batch_fast(given)] for given in _read(rows)]
         if not rows.num_rows:
             continue
         lengths = [sum(row) for row in zip(*parts, strict=True)]
@@ -89,6 +86,14 @@ def token_facts(
             kept = [min(n, max_length) + t for n, t in zip(rest, target, strict=True)]
         facts[domain, split_name] = _summary(domain, split_name, lengths, kept)
     return facts
+
+
+def _read(rows: pa.Table) -> list[list[Any]]:
+    """What is tokenized of each row: the two texts of a pair together, others by themselves."""
+    roles = [role for role in rows.column_names if role != LABEL]
+    if TEXT_PAIR in roles:
+        return [list(zip(*(texts_of(rows, role) for role in (TEXT, TEXT_PAIR)), strict=True))]
+    return [texts_of(rows, role) for role in roles]
 
 
 def texts_of(rows: pa.Table, role: str) -> list[str]:

@@ -3,6 +3,7 @@
 from orchestrator.records.attempt import (
     REPORT_TOKEN_VARIABLE,
     CheckpointRef,
+    GateResult,
     Identity,
     Launch,
     LaunchHead,
@@ -40,6 +41,7 @@ __all__ = [
     "Demand",
     "Directive",
     "Event",
+    "GateResult",
     "Goal",
     "Identity",
     "Job",

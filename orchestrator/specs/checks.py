@@ -13,7 +13,9 @@ from collections.abc import Callable, Collection, Iterator
 from orchestrator.errors import Problem
 from orchestrator.specs import (
     batching_checks,
+    classification_checks,
     data_checks,
+    gate_checks,
     location_checks,
     method_checks,
     mixing_checks,
@@ -267,6 +269,8 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
+    *classification_checks.CHECKS,
+    *gate_checks.CHECKS,
     *method_checks.CHECKS,
     *understanding_checks.CHECKS,
     *mixing_checks.CHECKS,

@@ -4,51 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field
 
-from orchestrator.specs.base import SpecError, SpecModel
+from orchestrator.specs.base import SpecModel
+from orchestrator.specs.classification import TextClassification as TextClassification
+from orchestrator.specs.classification import classification_columns
+from orchestrator.specs.metrics import PROBLEM_METRICS, TASK_METRICS, TaskMetrics
 from orchestrator.specs.runtime import ScriptPath, VariableName
-
-
-class ClassWeights(SpecModel):
-    """How much the loss of a row counts, by its label."""
-
-    balanced: bool = Field(
-        default=False,
-        description="Weigh each label by how rarely it is drawn, so that all count alike.",
-    )
-    weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        default=None, min_length=2, description="Label -> weight, for every label."
-    )
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> ClassWeights:
-        if self.balanced == (self.weights is not None):
-            raise SpecError(
-                "give either `balanced: true` or `weights`",
-                hint="`balanced: true` weighs by the training rows, `weights: {rare: 3, common: 1}`"
-                " as you say",
-            )
-        return self
-
-
-class TextClassification(SpecModel):
-    """One label for each text."""
-
-    type: Literal["text-classification"] = Field(description="One label for each text.")
-    labels: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
-        default=None,
-        min_length=2,
-        description=(
-            "All labels in the order of the model's outputs; "
-            "absent: those of the training data, sorted."
-        ),
-    )
-    class_weights: ClassWeights | None = Field(
-        default=None,
-        description="How much the loss of a row counts by its label; absent: all alike.",
-    )
-
 
 SOURCE_PLACE, TEXT_PLACE = "{source}", "{text}"
 
@@ -194,4 +156,13 @@ def default_columns(task: TaskSpec) -> dict[str, str]:
     """Role -> name of its column, as the task reads its rows; nothing for a custom task."""
     if isinstance(task, CausalLm):
         return _CAUSAL_COLUMNS[task.rows]
+    if isinstance(task, TextClassification):
+        return classification_columns(task)
     return TASK_COLUMNS.get(task.type, {})
+
+
+def metrics_of(task: TaskSpec) -> TaskMetrics | None:
+    """What is measured of a task; None where its script measures."""
+    if isinstance(task, TextClassification):
+        return PROBLEM_METRICS[task.kind]
+    return TASK_METRICS.get(task.type)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
 from orchestrator.specs.method import AdapterMethod, FreezeMethod, PretrainMethod
-from orchestrator.specs.metrics import METRIC_NAMES, TASK_METRICS
+from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
     LANGUAGE_TASKS,
@@ -16,7 +16,9 @@ from orchestrator.specs.task import (
     UNLABELLED_TASKS,
     CausalLm,
     Summarization,
+    TextClassification,
     Translation,
+    metrics_of,
 )
 
 WRITES_TEXT = (Translation, Summarization)
@@ -31,14 +33,22 @@ def target_length(spec: FineTuneSpec) -> int | None:
 
 def _metrics(spec: FineTune) -> Iterator[Problem]:
     metrics = spec.spec.evaluation.metrics or ()
-    names = TASK_METRICS.get(spec.spec.task.type)
+    names = metrics_of(spec.spec.task)
     for index, metric in enumerate(metrics):
         path = f"evaluation.metrics[{index}]"
         if metric in metrics[:index]:
             yield Problem(f"'{metric}' is listed twice", path=path, hint="remove one")
         elif names is not None and metric not in names.all:
-            message = f"{spec.spec.task.type} has no metric '{metric}'"
+            message = f"{_shown(spec)} has no metric '{metric}'"
             yield Problem(message, path=path, hint="one of " + ", ".join(names.all))
+
+
+def _shown(spec: FineTune) -> str:
+    """The task as messages name it."""
+    task = spec.spec.task
+    if isinstance(task, TextClassification) and task.problem is not None:
+        return f"{task.type} with problem: {task.problem}"
+    return task.type
 
 
 def _selection(spec: FineTune) -> Iterator[Problem]:
@@ -47,7 +57,8 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
     if chosen is None:
         return
     domain, _, metric = chosen.partition("/")
-    known = TASK_METRICS[spec.spec.task.type]
+    known = metrics_of(spec.spec.task)
+    assert known is not None, "a script's metrics are not looked at"
     names = (*known.forced, *(spec.spec.evaluation.custom_metrics or ()))
     if metric in names:
         return
@@ -61,7 +72,7 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
         return
     near = closest(metric, names)
     hint = f"write {domain}/{near}" if near else "one of " + ", ".join(names)
-    what = f"{spec.spec.task.type} has no metric" if metric in METRIC_NAMES else "unknown metric"
+    what = f"{_shown(spec)} has no metric" if metric in METRIC_NAMES else "unknown metric"
     yield Problem(f"{what} '{metric}'", path=path, hint=hint)
 
 

@@ -15,7 +15,7 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs.data import SPLITS
 from orchestrator.specs.fields import FieldRef, all_fields
 from orchestrator.specs.finetune import API_VERSION
-from orchestrator.specs.metrics import TASK_METRICS
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, PROBLEM_METRICS, TASK_METRICS
 from orchestrator.specs.task import (
     TASK_COLUMNS,
     CausalLm,
@@ -42,11 +42,16 @@ _EXAMPLES = {
     "model.revision": "main",
     "model.fresh": "{architecture: t5, hidden_size: 256, layers: 3, heads: 4}",
     "task.labels": "[negative, positive]",
+    "task.problem": "multi_label",
+    "task.pairs": "true",
+    "task.label_separator": "';'",
+    "task.threshold": "0.5",
     "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
     "training.max_target_length": "128",
     "evaluation.batch_size": "64",
+    "evaluation.gates": "[{metric: mean/loss, at_most: 0.7}]",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
     "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
     "evaluation.explain": "true",
@@ -127,8 +132,11 @@ def write_template(
     *,
     base: str = "hf://sentence-transformers/all-MiniLM-L6-v2",
     columns: Mapping[str, str] | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> str:
     """YAML of a FineTune; `domains` gives each domain's splits and the path of each.
+
+    `chosen` are fields of the task that are set, with their values.
 
     Raises InvalidInput for a task that is not known.
     """
@@ -147,32 +155,37 @@ def write_template(
         *_field("metadata.labels", None, 2, example="{project: reviews}"),
         "spec:",
         *_section("model", {"model.base": _scalar(base)}, task),
-        *_task(task),
+        *_task(task, chosen or {}),
         *_data(domains, columns, task),
         *_method(task),
     ]
     for section in _SECTIONS:
         # A section of comments only would be null, which is as good as absent.
-        lines += _section(section, _WRITTEN, task)
+        lines += _section(section, _WRITTEN, task, chosen or {})
     return "\n".join(lines) + "\n"
 
 
-def _task(task: str) -> Iterator[str]:
+def _task(task: str, chosen: Mapping[str, str]) -> Iterator[str]:
     yield from _head("task")
     yield f"    type: {task}"
     for ref in all_fields():
         if ref.owner is _TASKS[task] and ref.name != "type":
-            yield from _field_of(ref, None, 4, example=_EXAMPLES_OF_TASKS.get((task, ref.name)))
+            example = _EXAMPLES_OF_TASKS.get((task, ref.name))
+            yield from _field_of(ref, chosen.get(ref.name), 4, example=example)
     yield from _comment("Or a script of yours, in runtime.code:", 4)
     yield from _comment("{type: custom, entrypoint: train.py, arguments: {steps: '40'}}", 4)
 
 
-def _section(section: str, written: Mapping[str, str], task: str) -> Iterator[str]:
+def _section(
+    section: str, written: Mapping[str, str], task: str, chosen: Mapping[str, str] | None = None
+) -> Iterator[str]:
     yield from _head(section)
-    metrics = TASK_METRICS[task]
+    problem = (chosen or {}).get("problem")
+    metrics = PROBLEM_METRICS[problem] if problem else TASK_METRICS[task]
+    smaller = metrics.selection.rpartition("/")[2] in METRICS_TO_MINIMIZE
     examples = {
         "selection.metric": metrics.selection,
-        "selection.mode": "min" if metrics.selection.endswith("loss") else "max",
+        "selection.mode": "min" if smaller else "max",
         "evaluation.metrics": f"[{', '.join(metrics.shown[:2])}]",
     }
     for ref in all_fields():

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
 from orchestrator.specs.batching import BatchingSpec
 from orchestrator.specs.deepspeed import DeepSpeedSpec
+from orchestrator.specs.gates import GateSpec
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
 from orchestrator.specs.understanding import ExplanationsSpec, SliceName, SliceSpec
@@ -301,6 +302,13 @@ class EvaluationSpec(SpecModel):
     generation: GenerationSpec | None = Field(
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
+    )
+    gates: tuple[GateSpec, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Conditions read on valid: a version that meets all of them gets the alias promoted."
+        ),
     )
     bootstrap_samples: int = Field(
         default=1000,

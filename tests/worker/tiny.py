@@ -33,7 +33,9 @@ def write_base(folder: Path, dropout: float = 0.0, *, masks: bool = False) -> Pa
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -43,6 +45,7 @@ def write_base(folder: Path, dropout: float = 0.0, *, masks: bool = False) -> Pa
         sep_token="[SEP]",
         mask_token="[MASK]" if masks else None,
         model_max_length=32,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
     fast.save_pretrained(folder)
     set_seed(7)

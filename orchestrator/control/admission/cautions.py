@@ -12,6 +12,7 @@ from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.hardware import HardwareFacts
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.gate_checks import gate_domains
 
 TRUNCATED_SHARE = 0.1  # of a split's rows: above it, much of the text is never seen
 FEW_VALID_ROWS = 50  # fewer, and the best weights are picked by chance
@@ -35,6 +36,10 @@ def data_cautions(
                 f"training.max_length ({spec.training.max_length} tokens; the longest has "
                 f"{facts.max})"
             )
+    for domain in gate_domains(spec):
+        rows = total_rows(data, "valid", [domain])
+        if rows < FEW_VALID_ROWS:
+            yield f"only {rows} valid rows of {domain} decide about a gate: their figure is rough"
     if spec.selection.last:
         return
     deciding = _deciding_domains(spec)

@@ -217,6 +217,8 @@ class Work:
     test_rows: int
     valid_rows: int
     lengths: RowLengths
+    judged_rows: int = 0  # of valid, by gates: with what is published
+    start_rows: int = 0  # and with the start, where forgetting is to be told
     generated_rows: int = 0  # that the model writes a text for
     generated_tokens: int = 0  # of such a text, at most
 
@@ -232,6 +234,9 @@ def plan_time(
     if generation is not None:
         test += _generation_seconds(case, work, generation.num_beams, speed)
     before = test if spec.evaluation.before else 0.0
+    of_valid = work.lengths.by_split["valid"]
+    test += _forward_seconds(case, work.judged_rows, of_valid, speed)
+    before += _forward_seconds(case, work.start_rows, of_valid, speed)
     parts = {
         "start_seconds": START_SECONDS,
         "before_seconds": before,

@@ -71,6 +71,7 @@ from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, Denoising, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
@@ -91,7 +92,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
         resolved.spec.training.global_batch_size,
         fits_at_both_ends(machine, resolved.spec),
     )
@@ -130,8 +131,8 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
-    body, labels = resolved.spec, len(inputs.data.labels)
-    model = trained_model(inputs.model, body.task, body.method, labels)
+    body = resolved.spec
+    model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     if isinstance(body.task, Denoising):
@@ -139,6 +140,11 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
         again = 1.0 if body.task.objective == "infill" else body.task.masked_share
         lengths = lengths.written_too(again)
     return resolved, model, lengths
+
+
+def num_outputs(inputs: PlanInputs) -> int:
+    """Of a classification head: one a label, or the one number of a regression."""
+    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +235,8 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
+        start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
     )
 
@@ -342,6 +350,8 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
             split=facts.split,
             num_rows=facts.num_rows,
             class_counts=dict(facts.class_counts),
+            label_mean=None if facts.numbers is None else facts.numbers.mean,
+            label_std=None if facts.numbers is None else facts.numbers.std,
             held_out=facts.derived,
             truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
         )
@@ -365,7 +375,8 @@ def _lists_labels(spec: FineTuneSpec) -> bool:
 
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
+    has_labels = isinstance(resolved.task, TextClassification) and bool(resolved.task.labels)
+    if isinstance(resolved.task, TextClassification) and has_labels and not _lists_labels(written):
         labels = ", ".join(resolved.task.labels or ())
         yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
     yield from _class_weights(written, resolved)

@@ -168,6 +168,8 @@ class SplitPlan(Facts):
     split: Split
     num_rows: int
     class_counts: dict[str, int]
+    label_mean: float | None = Field(default=None, description="Of a regression's labels.")
+    label_std: float | None = Field(default=None, description="Their deviation.")
     held_out: bool = Field(description="Taken from train by data.valid_fraction.")
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 

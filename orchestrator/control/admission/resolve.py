@@ -19,9 +19,9 @@ from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
-from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification
+from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification, metrics_of
 from orchestrator.specs.task_checks import target_length
 
 DEFAULT_EPOCHS = 3.0
@@ -46,7 +46,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     """Everything but `method` and `engine` written out; local paths are absolute."""
     document = _placed(spec, around)
     body = document["spec"]
-    if isinstance(spec.spec.task, TextClassification):
+    if isinstance(spec.spec.task, TextClassification) and around.labels:
         body["task"]["labels"] = list(around.labels)
         _resolve_class_weights(body["task"], around)
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
@@ -57,9 +57,11 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
         training.setdefault("warmup_ratio", DEFAULT_WARMUP_RATIO)
     if "every_steps" not in checkpoint:
         checkpoint.setdefault("every_minutes", EVERY_MINUTES)
-    _resolve_selection(body)
+    metrics = metrics_of(spec.spec.task)
+    assert metrics is not None, "every task but a custom one is measured here"
+    _resolve_selection(body, metrics)
     evaluation = body["evaluation"]
-    evaluation.setdefault("metrics", list(TASK_METRICS[spec.spec.task.type].shown))
+    evaluation.setdefault("metrics", list(metrics.shown))
     is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
@@ -125,9 +127,9 @@ def _resolve_class_weights(task: dict[str, Any], around: Surroundings) -> None:
         task["class_weights"] = {"weights": found}
 
 
-def _resolve_selection(body: dict[str, Any]) -> None:
+def _resolve_selection(body: dict[str, Any], metrics: TaskMetrics) -> None:
     """How the published weights are picked; with `last` it is only watched."""
     selection = body["selection"]
-    metric = selection.setdefault("metric", TASK_METRICS[body["task"]["type"]].selection)
+    metric = selection.setdefault("metric", metrics.selection)
     name = metric.rpartition("/")[2]
     selection.setdefault("mode", "min" if name in METRICS_TO_MINIMIZE else "max")

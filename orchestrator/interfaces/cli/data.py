@@ -53,6 +53,7 @@ def preview(
     job reads; a split marked * is held out of train by `data.valid_fraction`.
     """
     from orchestrator.inspect.data import read_tables
+    from orchestrator.inspect.labels import form_of
     from orchestrator.inspect.tokens import token_facts
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
@@ -74,7 +75,8 @@ def preview(
     lengths, split_texts = (max_length, target_length(body)), splits_texts(body.method)
     tokens = token_facts(tables, tokenizer, *lengths, split=split_texts) if tokenizer else None
     some = tables[chosen].slice(0, rows)
-    shown = view.seen_rows(some, facts.labels, tokenizer, view.limits_of(body))
+    seeing = view.Seeing(facts.labels, tokenizer, view.limits_of(body), form_of(body.task))
+    shown = view.seen_rows(some, seeing)
     if as_json:
         print_json(view.document(chosen, facts, body, shown, tokens))
         return
@@ -83,16 +85,19 @@ def preview(
         title = f"{chosen[0]}/{chosen[1]}, cut to {max_length} tokens"
         out.print(*view.row_views(shown, title), sep="\n")
     out.print(view.splits_table(facts, tokens))
+    _tell_of(body, facts, has_tokens=tokenizer is not None)
+
+
+def _tell_of(body: FineTuneSpec, facts: DataFacts, *, has_tokens: bool) -> None:
+    """What is to be known of the rows and figures that were shown."""
+    from orchestrator.interfaces.cli.preview import draws_table
+
     if any(split_facts.derived for split_facts in facts.splits.values()):
         click.echo(f"* held out of train by data.valid_fraction {body.data.valid_fraction}")
     if len(facts.draws) > 1 or body.data.mixing is not None:
-        out.print()
-        out.print(view.draws_table(facts.draws))
-    _notes(body, facts, has_tokenizer=tokenizer is not None)
-
-
-def _notes(body: FineTuneSpec, facts: DataFacts, *, has_tokenizer: bool) -> None:
-    if not has_tokenizer:
+        console().print()
+        console().print(draws_table(facts.draws))
+    if not has_tokens:
         say("The base model has no tokenizer.json, so its tokens cannot be shown here.")
     if body.data.transform is not None:
         say(f"Rows are shown as the files have them: {body.data.transform} changes them later.")

@@ -19,7 +19,7 @@ from orchestrator.interfaces.cli.tables import labelled, plain_table
 from orchestrator.specs import CustomTask
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan
+    from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan, SplitPlan
 
 _PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "process")
 _TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "publish")
@@ -179,6 +179,12 @@ def _beside(left: Table, right: Table) -> RenderableType:
     return grid
 
 
+def _numbers(split: SplitPlan) -> str:
+    if split.label_mean is None or split.label_std is None:
+        return ""
+    return f"mean {split.label_mean:.3g}, deviation {split.label_std:.3g}"
+
+
 def _splits_table(plan: Plan) -> Table:
     table = plain_table("domain", "split", ">rows", ">cut", "classes")
     for split in plan.splits:
@@ -188,7 +194,7 @@ def _splits_table(plan: Plan) -> Table:
             f"{split.split}*" if split.held_out else split.split,
             f"{split.num_rows:,}",
             figures.NOTHING if share is None else figures.percent(share),
-            class_counts_text(split.class_counts),
+            class_counts_text(split.class_counts) or _numbers(split),
         )
     if any(split.held_out for split in plan.splits):
         table.caption = f"* held out of train, {plan.spec.spec.data.valid_fraction:g} of it"

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.messages import messages_of
-from orchestrator.inspect.values import EXTRA, LABEL, is_extra
+from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs import METRICS_TO_MINIMIZE, SliceSpec
 from orchestrator.specs.task import MESSAGES
 from orchestrator.worker.evaluation.sums import RowSums

@@ -15,7 +15,7 @@ from orchestrator.storage.scores import ScoreCache, score_key
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.tasks.base import Task, WritesTexts
 
-_NOT_MEASURED = {"metrics", "before", "slices", "explain", "explanations"}
+_NOT_MEASURED = {"metrics", "before", "slices", "explain", "explanations", "gates"}
 """Fields of `evaluation` that leave the start's figures as they are."""
 
 Figures = dict[str, dict[str, Any]]

@@ -67,6 +67,44 @@ def class_sums(predicted: np.ndarray, labels: np.ndarray, num_classes: int) -> R
     return RowSums(lines, figures)
 
 
+def set_sums(given: np.ndarray, labels: np.ndarray) -> RowSums:
+    """Micro-F1, macro-F1 over the labels that the rows hold, and subset accuracy.
+
+    Args:
+        given: (rows, labels), whether a label was given.
+        labels: Likewise, whether it holds.
+    """
+    same = (given == labels).all(axis=1, keepdims=True)
+    ones = np.ones_like(same)
+    lines = np.hstack([given & labels, labels, given, same, ones]).astype(np.float64)
+    count = labels.shape[1]
+
+    def figures(sums: np.ndarray) -> Figures:
+        right, true, told = np.split(sums[:, : 3 * count], 3, axis=1)
+        f1, is_there = ratio(2 * right, true + told), true > 0
+        return {
+            "micro_f1": ratio(2 * right.sum(axis=1), (true + told).sum(axis=1)),
+            "macro_f1": ratio((f1 * is_there).sum(axis=1), is_there.sum(axis=1)),
+            "subset_accuracy": ratio(sums[:, -2], sums[:, -1]),
+        }
+
+    return RowSums(lines, figures)
+
+
+def number_sums(given: np.ndarray, labels: np.ndarray) -> RowSums:
+    """Errors of numbers: RMSE and MAE."""
+    gaps = given.astype(np.float64) - labels
+    lines = np.stack([gaps**2, np.abs(gaps), np.ones_like(gaps)], axis=1)
+
+    def figures(sums: np.ndarray) -> Figures:
+        return {
+            "rmse": np.sqrt(ratio(sums[:, 0], sums[:, 2])),
+            "mae": ratio(sums[:, 1], sums[:, 2]),
+        }
+
+    return RowSums(lines, figures)
+
+
 def token_row_sums(sums: np.ndarray) -> RowSums:
     """Loss, perplexity and token accuracy from `token_sums`."""
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from orchestrator.records import Launch, SelectionOutcome
+from orchestrator.records import GateResult, Launch, SelectionOutcome
 from orchestrator.specs import (
-    TASK_METRICS,
+    METRICS_TO_MINIMIZE,
     AdapterMethod,
     CausalLm,
     FreezeMethod,
@@ -18,8 +18,10 @@ from orchestrator.specs import (
     QloraMethod,
     TextClassification,
 )
+from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
 from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
+from orchestrator.specs.task import metrics_of
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
 
@@ -33,6 +35,9 @@ _PIPELINES = {
 }
 """By task: what hubs call it."""
 
+_PROBLEM_TYPES = {MULTI_LABEL: "multi_label_classification", REGRESSION: "regression"}
+"""What a config must say, where the head is not one of single labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loads:
@@ -40,6 +45,7 @@ class Loads:
 
     kind: str = "AutoModelForSequenceClassification"  # transformers' class
     adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
+    gates: tuple[GateResult, ...] = ()  # what decides about the alias `promoted`
 
 
 WHOLE_CLASSIFIER = Loads()
@@ -69,8 +75,10 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_per_label(launch, metrics),
         *_fairness(metrics),
         *_calibration(metrics, before),
+        *_gates(loads.gates),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -135,14 +143,32 @@ def _base(launch: Launch) -> str:
 
 def _shown(launch: Launch) -> tuple[str, ...]:
     spec = launch.spec.spec
-    return spec.evaluation.shown_metrics or TASK_METRICS[spec.task.type].shown
+    metrics = metrics_of(spec.task)
+    return spec.evaluation.shown_metrics or (metrics.shown if metrics is not None else ())
+
+
+def _main(launch: Launch) -> str:
+    """The metric whose floor is shown."""
+    metrics = metrics_of(launch.spec.spec.task)
+    assert metrics is not None, "a task with a model card is measured here"
+    return metrics.shown[0]
 
 
 def _what(launch: Launch) -> str:
     task = launch.spec.spec.task
     if isinstance(task, TextClassification):
-        return f"{task.type} into {', '.join(task.labels or ())}"
+        return _classified(task)
     return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
+
+
+def _classified(task: TextClassification) -> str:
+    of = " of pairs of texts" if task.has_pairs else ""
+    if task.kind == REGRESSION:
+        return f"{task.type}{of} as a regression: a number for each"
+    labels = ", ".join(task.labels or ())
+    if task.kind == MULTI_LABEL:
+        return f"{task.type}{of} with any number of {labels}, from {task.decides_from:g} on"
+    return f"{task.type}{of} into {labels}"
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -163,7 +189,7 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    main = TASK_METRICS[launch.spec.spec.task.type].shown[0]
+    main = _main(launch)
     floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
     for domain, values in metrics.items():
@@ -180,11 +206,35 @@ def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     return _table(header, rows) + "\n\n" + note
 
 
+def _per_label(launch: Launch, metrics: Figures) -> list[str]:
+    """Of models that give any number of labels: how each fares on each domain."""
+    task = launch.spec.spec.task
+    if not isinstance(task, TextClassification) or task.kind != MULTI_LABEL:
+        return []
+    rows = [
+        [domain, name, str(found["support"]), str(found["given"])]
+        + [f"{found[figure]:.3f}" for figure in ("precision", "recall", "f1")]
+        for domain, values in metrics.items()
+        for name, found in values.get("per_class", {}).items()
+    ]
+    header = ["domain", "label", "rows with it", "given", "precision", "recall", "f1"]
+    return ["## Each label on test", _table(header, rows)]
+
+
 def _fairness(metrics: Figures) -> list[str]:
     header, lines = fairness_part(metrics)
     if not lines:
         return []
     return ["## Fairness", _table(header, lines), fairness_note(metrics)]
+
+
+def _gates(gates: tuple[GateResult, ...]) -> list[str]:
+    if not gates:
+        return []
+    passed = all(gate.passed for gate in gates)
+    verdict = "All are passed: this version is promoted." if passed else "It is not promoted."
+    lines = "\n".join(f"- {gate.text}" for gate in gates)
+    return ["## Gates on valid", f"{lines}\n\n{verdict}"]
 
 
 CALIBRATION = ("ece", "brier", "loss")
@@ -247,6 +297,8 @@ def _use(launch: Launch, loads: Loads) -> str:
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
     ]
     task = launch.spec.spec.task
+    if isinstance(task, TextClassification) and task.has_pairs:
+        lines += ["", 'inputs = tokenizer(text, text_pair, truncation=True, return_tensors="pt")']
     prompt = getattr(task, "prompt", None)
     read = f"\n\nThe model reads `{prompt}`." if prompt else ""
     return "\n".join(["```python", *lines, "```"]) + read
@@ -257,10 +309,13 @@ def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
     task = launch.spec.spec.task
     loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
     if isinstance(task, TextClassification):
+        problem = _PROBLEM_TYPES.get(task.kind)
+        more = f', problem_type="{problem}"' if problem else ""
         loaded = (
-            f"labels = {list(task.labels or ())!r}\n"
+            f"labels = {list(task.labels or ('value',))!r}\n"
             f"base = {kind}.from_pretrained(\n"
-            f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+            f'    "{origin.loadable}", num_labels=len(labels), '
+            f"id2label=dict(enumerate(labels)){more}\n"
             ")\n"
         )
     return (
@@ -280,18 +335,22 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
-    main = TASK_METRICS[spec.task.type].shown[0]
-    weak = [
-        domain
-        for domain, values in metrics.items()
-        if (floor := floor_of(values, main)) is not None and values[main] <= floor
-    ]
+    main = _main(launch)
+    weak = [domain for domain, values in metrics.items() if _is_weak(values, main)]
     if weak:
         lines.append(f"- No better than the floor on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")
     return "\n".join(lines)
+
+
+def _is_weak(values: dict[str, Any], metric: str) -> bool:
+    floor = floor_of(values, metric)
+    if floor is None or metric not in values:
+        return False
+    smaller = metric in METRICS_TO_MINIMIZE
+    return bool(values[metric] >= floor if smaller else values[metric] <= floor)
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -52,6 +52,7 @@ def publish(
         {"attempt": number, **checkpoints.attempt_record(number)}
         for number in checkpoints.attempts()
     ]
+    told = gates_told(outcome)
     _write(
         folder / "metrics.json",
         {
@@ -59,15 +60,28 @@ def publish(
             "test": outcome.metrics,
             "before": outcome.before,
             "selection": outcome.selection.model_dump(),
+            **told,
         },
     )
-    written = lineage(launch, outcome.seconds, attempts, beside.code, beside.engine)
+    written = lineage(launch, outcome.seconds, attempts, beside.code, beside.engine) | told
     if beside.adapter_of is not None:
         written["adapter_of"] = beside.adapter_of.document()
     _write(folder / LINEAGE_FILE, written)
     if not (folder / "README.md").exists():
         (folder / "README.md").write_text(beside.card)
-    return ModelRegistry(open_store(launch.store)).publish(name, folder, run=launch.job)
+    registry = ModelRegistry(open_store(launch.store))
+    version = registry.publish(name, folder, run=launch.job)
+    if outcome.promoted:
+        registry.promote(version)
+    return version
+
+
+def gates_told(outcome: Outcome) -> dict[str, Any]:
+    """What a model's documents say of its gates; nothing where it has none."""
+    if outcome.promoted is None:
+        return {}
+    gates = [gate.model_dump(exclude={"format"}) for gate in outcome.gates]
+    return {"gates": gates, "promoted": outcome.promoted}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

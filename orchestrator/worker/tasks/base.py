@@ -78,6 +78,15 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class GivesProbabilities(Protocol):
+    """A task whose predictions are not simply to be normalized over classes."""
+
+    def probabilities(self, predictions: np.ndarray) -> np.ndarray:
+        """What a function of the user's own is given in place of the predictions."""
+        ...
+
+
+@runtime_checkable
 class SumsRows(Protocol):
     """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
 

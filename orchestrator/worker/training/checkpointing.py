@@ -44,6 +44,10 @@ class Progress(Record):
     before: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="domain -> metrics of the untrained start on test."
     )
+    start: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="domain -> selection metric of the untrained start on valid, for gates.",
+    )
 
 
 class Checkpointer:

@@ -14,8 +14,17 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
-from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
+from orchestrator.records import (
+    GateResult,
+    JobState,
+    Launch,
+    Outcome,
+    Phase,
+    Reason,
+    SelectionOutcome,
+)
 from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
@@ -26,6 +35,7 @@ from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
+from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
@@ -140,13 +150,7 @@ class Attempt:
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
-        if self.spec.evaluation.before and not progress.before:
-            with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = start_figures(
-                    *(self.launch, task, self.gang, open_store(self.launch.store)),
-                    measure=partial(self._evaluate, model, evaluation, splits),
-                )
-                progress = progress.model_copy(update={"before": figures})
+        progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
@@ -161,8 +165,30 @@ class Attempt:
             self._export(run, folder, step)
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
+            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
         # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, metrics, step)
+        return self._publish(run, folder, splits, (metrics, gates), step)
+
+    def _before(
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        progress: Progress,
+    ) -> Progress:
+        """The progress with the figures of the start, unless an earlier Attempt has made them."""
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = start_figures(
+                    *(self.launch, evaluation.task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
+                progress = progress.model_copy(update={"before": figures})
+        if forgetting_domains(self.spec) and not progress.start:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                start = start_on_valid(self.spec, evaluation, model, splits.valid)
+                progress = progress.model_copy(update={"start": start})
+        return progress
 
     def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
         tables = load_tables(self.spec, self.folders.cache)
@@ -294,9 +320,10 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        metrics: dict[str, dict[str, Any]],
+        found: tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]],
         step: int,
     ) -> Outcome:
+        metrics, gates = found
         selection, best = self.spec.selection, run.progress.best
         outcome = Outcome(
             job=self.launch.job,
@@ -313,6 +340,8 @@ class Attempt:
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
+            gates=gates,
+            promoted=all(gate.passed for gate in gates) if gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -321,7 +350,7 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin))
+                card = model_card(*parts, Loads(run.task.loader, origin, gates))
                 code = self.code.code if self.code is not None else None
                 beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
