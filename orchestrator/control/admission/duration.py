@@ -26,7 +26,7 @@ from orchestrator.control.admission.records import (
 from orchestrator.control.admission.throughput import Speed
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import Denoising, FineTuneSpec, TaskSpec
 from orchestrator.specs.batching import BatchingSpec
 
 START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
@@ -48,8 +48,11 @@ class RowLengths:
     measured: bool
     pieces: float = 1.0  # rows that a text to learn from becomes
 
-    def written_too(self, share: float) -> RowLengths:
-        """Of rows of which a share is written again after it was read."""
+    def learned_by(self, task: TaskSpec) -> RowLengths:
+        """Of a resolved task: who denoises also writes what was hidden, or all of the text."""
+        if not isinstance(task, Denoising):
+            return self
+        share = 1.0 if task.objective == "infill" else task.masked_share or 0.0
         costs = {split: tokens * (1 + share) for split, tokens in self.by_split.items()}
         return replace(self, by_split=costs, longest=math.ceil(self.longest * (1 + share)))
 

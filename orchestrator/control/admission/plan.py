@@ -70,7 +70,7 @@ from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
-from orchestrator.specs import CustomTask, Denoising, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
 from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
@@ -135,11 +135,7 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
-    if isinstance(body.task, Denoising):
-        assert body.task.masked_share is not None, "the task is resolved"
-        again = 1.0 if body.task.objective == "infill" else body.task.masked_share
-        lengths = lengths.written_too(again)
-    return resolved, model, lengths
+    return resolved, model, lengths.learned_by(body.task)
 
 
 def num_outputs(inputs: PlanInputs) -> int:
