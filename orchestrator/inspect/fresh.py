@@ -24,7 +24,7 @@ from orchestrator.inspect.model_by_config import inspect_config
 from orchestrator.inspect.model_config import CONFIG_FILE
 from orchestrator.inspect.tables import SplitKey
 from orchestrator.inspect.tokens import sample_rows, texts_of
-from orchestrator.inspect.values import LABEL
+from orchestrator.inspect.labels import LABEL
 from orchestrator.specs.data import DataSpec, training_domains
 from orchestrator.specs.model import FreshModel
 
