@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gc
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
@@ -23,7 +24,7 @@ from orchestrator.records import (
     Reason,
     SelectionOutcome,
 )
-from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs import AdapterMethod, CustomTask, FreezeMethod, TextClassification
 from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
@@ -31,6 +32,7 @@ from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.features import FeatureReader, feature_task
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
@@ -44,6 +46,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
+from orchestrator.worker.models.frozen import ReplayedBase, can_keep_features
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
@@ -153,7 +156,8 @@ class Attempt:
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            run = self._prepare(start, tokenizer, splits, evaluation, progress)
+            learned, rows = self._with_features(model, evaluation, splits)
+            run = self._prepare(start, tokenizer, rows, learned, progress)
             step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
@@ -194,6 +198,21 @@ class Attempt:
         tables = load_tables(self.spec, self.folders.cache)
         changed = transformed(tables, functions, self.spec.task, self.gang)
         return encode_splits(self.spec, changed, encode)
+
+    def _with_features(
+        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+    ) -> tuple[EvaluationPass, Splits]:
+        """Where the whole base is frozen it reads each row now, and never again in training."""
+        method = self.spec.method
+        extracts = isinstance(method, FreezeMethod) and method.all_layers
+        if not extracts or self.spec.data.collator or not can_keep_features(model):
+            return evaluation, splits
+        assert isinstance(model, PreTrainedModel)
+        base = f"{self.launch.identity.base}/{self.spec.training.seed}"
+        cache = RowCache(self.folders.cache / "rows", row_limit())
+        with_features = FeatureReader(model, evaluation, cache, base).read(splits)
+        ReplayedBase(model)
+        return replace(evaluation, task=feature_task(evaluation.task)), with_features
 
     def _prepare(
         self,
