@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
+from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.task import CustomTask, TextClassification
 
@@ -30,19 +31,31 @@ def _slices(spec: FineTune) -> Iterator[Problem]:
             hint="remove it, and slice the job that uses the result",
         )
     for name, entry in slices.items():
-        if entry.label and not isinstance(task, TextClassification):
+        if entry.label and not _has_labels(spec):
             yield Problem(
-                f"{task.type} has no labels",
+                f"{_what(spec)} has no labels",
                 path=f"evaluation.slices.{name}.label",
                 hint="slice by column, terms or lengths",
             )
 
 
+def _has_labels(spec: FineTune) -> bool:
+    task = spec.spec.task
+    return isinstance(task, TextClassification) and task.kind != REGRESSION
+
+
+def _what(spec: FineTune) -> str:
+    task = spec.spec.task
+    problem = task.problem if isinstance(task, TextClassification) else None
+    return problem or task.type
+
+
 def _explain(spec: FineTune) -> Iterator[Problem]:
     task, evaluation = spec.spec.task, spec.spec.evaluation
-    if evaluation.explain and not isinstance(task, TextClassification):
+    decides = isinstance(task, TextClassification) and task.kind not in (MULTI_LABEL, REGRESSION)
+    if evaluation.explain and not decides:
         yield Problem(
-            f"only decisions between labels are explained, and {task.type} makes none",
+            f"only decisions for one of several labels are explained, and {_what(spec)} makes none",
             path="evaluation.explain",
             hint="remove it",
         )
@@ -55,6 +68,6 @@ def _explain(spec: FineTune) -> Iterator[Problem]:
 
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
-    (("task.type", "method", "evaluation.slices"), _slices),
-    (("task.type", "evaluation.explain", "evaluation.explanations"), _explain),
+    (("task", "method", "evaluation.slices"), _slices),
+    (("task", "evaluation.explain", "evaluation.explanations"), _explain),
 )

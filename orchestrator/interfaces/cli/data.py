@@ -103,6 +103,52 @@ def _tell_of(body: FineTuneSpec, facts: DataFacts, *, has_tokens: bool) -> None:
         say(f"{style('warning:', fg='yellow')} {warning}")
 
 
+@data.command()
+@spec_argument
+@set_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write it to a file: .html is one page that stands alone, .md Markdown.",
+)
+@json_option
+def report(spec: Path, sets: tuple[str, ...], output: Path | None, as_json: bool) -> None:
+    """Report what could mislead: skew, leaks between splits and domains, words that tell labels.
+
+    Rows are compared by what a model reads of them; nothing is trained and nothing changed.
+    """
+    from orchestrator.inspect.data import read_tables
+    from orchestrator.inspect.data_report import data_report
+    from orchestrator.inspect.validation import validate_all
+    from orchestrator.interfaces.cli import datareport as view
+    from orchestrator.interfaces.cli.files import write_file
+    from orchestrator.interfaces.cli.remote import fetch_with, settings_for
+
+    if output is not None and output.suffix.lower() not in (".html", ".md"):
+        raise click.UsageError(f"{output}: a report is written as .html or .md")
+    fetch = fetch_with(settings_for())
+    validated = validate_all(spec, sets, fetch=fetch)
+    loaded, facts = validated.loaded, validated.data
+    assert facts is not None, "the data were to be read"
+    body, name = loaded.spec.spec, loaded.spec.metadata.name
+    _refuse_custom(body, len(facts.digests))
+    tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    found = data_report(facts, tables)
+    if output is not None:
+        is_page = output.suffix.lower() == ".html"
+        write_file(output, view.html(found, name) if is_page else view.markdown(found, name))
+    if as_json:
+        print_json({**found.document(), "file": None if output is None else str(output)})
+        return
+    for table in view.rich_tables(found):
+        console().print(table, "")
+    for finding in found.findings:
+        say(f"{style('finding:', fg='yellow')} {finding}")
+    if output is not None:
+        say(f"written to {output}")
+
+
 def _refuse_custom(body: FineTuneSpec, num_splits: int) -> None:
     from orchestrator.errors import UserError
     from orchestrator.specs import CustomTask

