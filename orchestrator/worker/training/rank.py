@@ -88,12 +88,18 @@ def run_rank(launch: Launch, entered_at: float) -> None:
     }
     with Reporter(launch, gang.rank, store) as reporter:
         with node_folders(launch) as folders:
-            parts = (launch, gang, store, reporter, Clock(reporter, seconds), folders)
-            outcome = _attempt_of(launch)(*parts).run()
+            clock = Clock(reporter, seconds)
+            outcome = _attempt_of(launch)(launch, gang, store, reporter, clock, folders).run()
+        outcome = outcome.model_copy(update={"peak_memory_bytes": _largest(gang, clock.peaks)})
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
         gang.barrier()
+
+
+def _largest(gang: Gang, peaks: dict[Phase, int]) -> dict[Phase, int]:
+    found = gang.gather(peaks)
+    return {phase: max(of.get(phase, 0) for of in found) for phase in peaks}
 
 
 def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:

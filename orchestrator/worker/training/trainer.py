@@ -50,6 +50,7 @@ from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
+from orchestrator.worker.training.measuring import Speedometer, peak_bytes
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
@@ -99,6 +100,7 @@ class FineTuneTrainer(Trainer):
         self.run = run
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        self.speed = Speedometer.of(model, run.spec.training.precision)
         packs = run.spec.training.packs
         self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
         super().__init__(
@@ -124,6 +126,7 @@ class FineTuneTrainer(Trainer):
 
     def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = self.run.task.collate(rows, self.run.tokenizer)
+        self.speed.count(batch)
         return batch if self.packing is None else self.packing.packed(batch)
 
     def _loss(
@@ -286,6 +289,7 @@ class FineTuneTrainer(Trainer):
         steps = len(self.run.last_step_seconds)
         logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
         logs["step_seconds"] = seconds / max(steps, 1)
+        logs |= self.speed.figures(self.run.gang, seconds)
         self.run.last_step_seconds.clear()
         self._record(dict(logs), dict(logs))
 
@@ -299,6 +303,7 @@ class FineTuneTrainer(Trainer):
             epoch=epoch,
             metrics={key: float(value) for key, value in metrics.items()},
             checkpoint_step=self.run.checkpointer.committed_step,
+            peak_memory_bytes=peak_bytes(),
         )
 
 
