@@ -19,15 +19,44 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.records import Launch
+from orchestrator.specs import FreezeMethod
 from orchestrator.worker.data.batches import PADDING
 from orchestrator.worker.data.columns import column_of, reader_of
 from orchestrator.worker.data.splits import Splits
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.passes import EvaluationPass
-from orchestrator.worker.models.frozen import FEATURES, read_features
+from orchestrator.worker.models.frozen import (
+    FEATURES,
+    ReplayedBase,
+    can_keep_features,
+    read_features,
+)
 from orchestrator.worker.tasks.base import Encoded, Task
 
 FORMAT = 1
+
+
+def with_features(
+    launch: Launch,
+    model: torch.nn.Module,
+    evaluation: EvaluationPass,
+    splits: Splits,
+    cache: RowCache,
+) -> tuple[EvaluationPass, Splits]:
+    """What training works with where the whole base is frozen: each row is read now, and no more.
+
+    Elsewhere, and for heads and collators that need more than features, what was given.
+    """
+    spec = launch.spec.spec
+    extracts = isinstance(spec.method, FreezeMethod) and spec.method.all_layers
+    if not extracts or spec.data.collator or not can_keep_features(model):
+        return evaluation, splits
+    assert isinstance(model, PreTrainedModel)
+    base = f"{launch.identity.base}/{spec.training.seed}"  # what is new in it follows from the seed
+    read = FeatureReader(model, evaluation, cache, base).read(splits)
+    ReplayedBase(model)
+    return replace(evaluation, task=feature_task(evaluation.task)), read
 
 
 class FeatureRows:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import gc
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
@@ -24,7 +23,7 @@ from orchestrator.records import (
     Reason,
     SelectionOutcome,
 )
-from orchestrator.specs import AdapterMethod, CustomTask, FreezeMethod, TextClassification
+from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
 from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
@@ -32,7 +31,7 @@ from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
-from orchestrator.worker.data.features import FeatureReader, feature_task
+from orchestrator.worker.data.features import with_features
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import (
@@ -52,7 +51,6 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
-from orchestrator.worker.models.frozen import ReplayedBase, can_keep_features
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
@@ -175,7 +173,8 @@ class Attempt:
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            learned, rows = self._with_features(model, evaluation, splits)
+            cache = RowCache(self.folders.cache / "rows", row_limit())
+            learned, rows = with_features(self.launch, model, evaluation, splits, cache)
             run = self._prepare(start, tokenizer, rows, learned, progress)
             step = self._train(run, model, restored)
             del model
@@ -220,21 +219,6 @@ class Attempt:
             rows = learned_rows(self.spec, changed)
             encode.task.draw(rows, f"{table_digest(rows)}/{self.spec.training.seed}")
         return encode_splits(self.spec, changed, encode)
-
-    def _with_features(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
-    ) -> tuple[EvaluationPass, Splits]:
-        """Where the whole base is frozen it reads each row now, and never again in training."""
-        method = self.spec.method
-        extracts = isinstance(method, FreezeMethod) and method.all_layers
-        if not extracts or self.spec.data.collator or not can_keep_features(model):
-            return evaluation, splits
-        assert isinstance(model, PreTrainedModel)
-        base = f"{self.launch.identity.base}/{self.spec.training.seed}"
-        cache = RowCache(self.folders.cache / "rows", row_limit())
-        with_features = FeatureReader(model, evaluation, cache, base).read(splits)
-        ReplayedBase(model)
-        return replace(evaluation, task=feature_task(evaluation.task)), with_features
 
     def _prepare(
         self,
