@@ -59,9 +59,24 @@ _REWRITERS = """
 SEQ2SEQ_LM = frozenset(_REWRITERS.split())
 """Kinds that `AutoModelForSeq2SeqLM` builds: an encoder reads, a decoder writes."""
 
+_READERS = """
+    albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra
+    ernie eurobert fnet gte ibert longformer megatron-bert mobilebert modernbert mpnet mra
+    nomic_bert nystromformer rembert roberta roberta-prelayernorm roc_bert roformer squeezebert
+    xlm-roberta xlm-roberta-xl yoso
+"""
+
+MASKED_LM = frozenset(_READERS.split())
+"""Encoders of text that `AutoModelForMaskedLM` builds; those it builds of decoders are left out."""
+
+NUMBERED_SPANS = frozenset({"longt5", "mt5", "switch_transformers", "t5", "umt5"})
+"""Kinds whose tokenizers have a sentinel for each hidden span."""
+
 _ABLE = {
     "text-classification": SEQUENCE_CLASSIFICATION,
     "causal-lm": CAUSAL_LM,
+    "masked-lm": MASKED_LM,
+    "denoising": SEQ2SEQ_LM,
     "translation": CAUSAL_LM | SEQ2SEQ_LM,
     "summarization": CAUSAL_LM | SEQ2SEQ_LM,
 }

@@ -37,6 +37,7 @@ class TokenFacts:
     max: int
     mean_kept: float  # after they are cut to max_length: what is computed
     truncated_share: float  # of the rows, those that are cut
+    pieces: float = 1.0  # rows a text becomes; where they are several, p95 and max are of those
 
 
 def token_facts(
@@ -44,6 +45,8 @@ def token_facts(
     tokenizer_file: Path,
     max_length: int,
     max_target_length: int | None = None,
+    *,
+    split: bool = False,
 ) -> dict[SplitKey, TokenFacts] | None:
     """Facts by split, from up to 2,000 rows each, always the same; None without a tokenizer.json.
 
@@ -54,6 +57,7 @@ def token_facts(
         tokenizer_file: The base's tokenizer.json.
         max_length: Tokens a row is cut to.
         max_target_length: Tokens its last role is cut to by itself; absent: it is cut as a whole.
+        split: Whether a longer row becomes several instead of being cut.
 
     Raises:
         InvalidInput: The tokenizer is damaged.
@@ -64,19 +68,23 @@ def token_facts(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     facts = {}
-    for (domain, split), table in tables.items():
+    for (domain, split_name), table in tables.items():
         rows = _sample(table)
         parts = [[len(e) for e in tokenizer.encode_batch_fast(given)] for given in _read(rows)]
         if not rows.num_rows:
             continue
         lengths = [sum(row) for row in zip(*parts, strict=True)]
+        if split:
+            around = tokenizer.num_special_tokens_to_add(False)
+            facts[domain, split_name] = _in_pieces(domain, split_name, lengths, max_length, around)
+            continue
         if max_target_length is None:
             kept = [min(length, max_length) for length in lengths]
         else:
             target = [min(length, max_target_length) for length in parts[-1]]
             rest = [length - last for length, last in zip(lengths, parts[-1], strict=True)]
             kept = [min(n, max_length) + t for n, t in zip(rest, target, strict=True)]
-        facts[domain, split] = _summary(domain, split, lengths, kept)
+        facts[domain, split_name] = _summary(domain, split_name, lengths, kept)
     return facts
 
 
@@ -127,4 +135,27 @@ def _summary(domain: str, split: Split, lengths: list[int], kept: list[int]) -> 
         max=lengths[-1],
         mean_kept=sum(kept) / count,
         truncated_share=num_cut / count,
+    )
+
+
+def _in_pieces(
+    domain: str, split: Split, lengths: list[int], max_length: int, around: int
+) -> TokenFacts:
+    """Of texts that become rows of `max_length`; `around` tokens begin and end each."""
+    room = max_length - around
+    pieces: list[int] = []
+    for length in lengths:
+        whole, rest = divmod(max(length - around, 1), room)
+        pieces += [max_length] * whole + ([rest + around] if rest else [])
+    pieces.sort()
+    return TokenFacts(
+        domain=domain,
+        split=split,
+        num_sampled=len(lengths),
+        mean=sum(lengths) / len(lengths),
+        p95=pieces[min(len(pieces) - 1, int(len(pieces) * 0.95))],
+        max=pieces[-1],
+        mean_kept=sum(pieces) / len(lengths),
+        truncated_share=0.0,
+        pieces=len(pieces) / len(lengths),
     )

@@ -16,6 +16,7 @@ from orchestrator.specs.method import (
     FullMethod,
     LoraMethod,
     MethodSpec,
+    PretrainMethod,
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
@@ -25,6 +26,8 @@ from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
     CausalLm,
     CustomTask,
+    Denoising,
+    MaskedLm,
     Summarization,
     TaskSpec,
     TextClassification,
@@ -54,6 +57,7 @@ __all__ = [
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
+    "Denoising",
     "Domain",
     "EarlyStopping",
     "EngineSpec",
@@ -65,11 +69,13 @@ __all__ = [
     "FullMethod",
     "GenerationSpec",
     "LoraMethod",
+    "MaskedLm",
     "Metadata",
     "MethodSpec",
     "MixingSpec",
     "ModelSpec",
     "OutputSpec",
+    "PretrainMethod",
     "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",

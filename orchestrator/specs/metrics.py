@@ -109,6 +109,15 @@ TASK_METRICS: dict[str, TaskMetrics] = {
         shown=("perplexity", "token_accuracy"),
         selection="mean/loss",
     ),
+    **dict.fromkeys(
+        ("masked-lm", "denoising"),
+        TaskMetrics(
+            forced=_TOKENS,
+            generated=(),
+            shown=("perplexity", "token_accuracy"),
+            selection="mean/loss",
+        ),
+    ),
     "translation": TaskMetrics(
         forced=_TOKENS,
         generated=("bleu", "chrf", "length_ratio"),

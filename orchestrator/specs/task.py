@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.specs.base import SpecModel
+from orchestrator.specs.classification import ClassWeights as ClassWeights
 from orchestrator.specs.classification import TextClassification as TextClassification
 from orchestrator.specs.classification import classification_columns
 from orchestrator.specs.metrics import PROBLEM_METRICS, TASK_METRICS, TaskMetrics
@@ -64,6 +65,35 @@ class CausalLm(SpecModel):
     )
 
 
+class MaskedLm(SpecModel):
+    """Hidden tokens of a text, by an encoder; needs no labels."""
+
+    type: Literal["masked-lm"] = Field(description="The tokens of a text that are hidden.")
+    masked_share: float = Field(
+        default=0.15, gt=0, le=0.9, description="Tokens of a text that are to be found."
+    )
+
+
+class Denoising(SpecModel):
+    """Hidden spans of a text, by an encoder-decoder; needs no labels."""
+
+    type: Literal["denoising"] = Field(description="The spans of a text that are hidden.")
+    objective: Literal["spans", "infill"] | None = Field(
+        default=None,
+        description=(
+            "spans: each span is a numbered sentinel, the spans alone are written (T5); infill: "
+            "each is one mask, the whole text is written (BART); absent: spans for a T5."
+        ),
+    )
+    masked_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.9,
+        description="Tokens of a text that are hidden; absent: 0.15 of spans, 0.3 of infill.",
+    )
+    mean_span: float = Field(default=3.0, ge=1, description="Tokens of a hidden span, on average.")
+
+
 class CustomTask(SpecModel):
     """A script of the user's own, run by every worker of the gang."""
 
@@ -84,13 +114,30 @@ class CustomTask(SpecModel):
 
 
 TaskSpec = Annotated[
-    TextClassification | CausalLm | Translation | Summarization | CustomTask,
+    TextClassification | CausalLm | MaskedLm | Denoising | Translation | Summarization | CustomTask,
     Field(discriminator="type", description="What the model learns to do."),
 ]
 
 
-LANGUAGE_TASKS = (CausalLm, Translation, Summarization)
+UNLABELLED_TASKS = (MaskedLm, Denoising)
+"""Tasks whose model finds again what was hidden of a text: what `pretrain` alone learns."""
+
+LANGUAGE_TASKS = (CausalLm, Translation, Summarization, *UNLABELLED_TASKS)
 """Tasks whose model predicts tokens."""
+
+
+def predicts_tokens(task: TaskSpec) -> bool:
+    """Whether the model of a task has a head over the vocabulary, and no new one."""
+    if isinstance(task, TextClassification):
+        return task.by_likelihood
+    return isinstance(task, LANGUAGE_TASKS)
+
+
+def reads_of_row(task: TaskSpec) -> tuple[int, int]:
+    """How many sequences of a row are evaluated together, and how many times max_length each is."""
+    if not isinstance(task, TextClassification) or not task.by_likelihood:
+        return 1, 1
+    return len(task.labels or ("one", "other")), task.num_shots + 1
 
 
 def publishes(task: TaskSpec) -> bool:
@@ -104,6 +151,8 @@ MESSAGES = "messages"
 TASK_COLUMNS: dict[str, dict[str, str]] = {
     "text-classification": {"text": "text", "label": "label"},
     "causal-lm": {"text": "text"},
+    "masked-lm": {"text": "text"},
+    "denoising": {"text": "text"},
     "translation": {"source": "source", "target": "target"},
     "summarization": {"text": "text", "summary": "summary"},
 }

@@ -6,16 +6,20 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
+from orchestrator.specs.method import PretrainMethod
 from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
-    LANGUAGE_TASKS,
     SOURCE_PLACE,
     TEXT_PLACE,
+    UNLABELLED_TASKS,
+    CausalLm,
     Summarization,
+    TaskSpec,
     TextClassification,
     Translation,
     metrics_of,
+    predicts_tokens,
 )
 
 WRITES_TEXT = (Translation, Summarization)
@@ -118,11 +122,16 @@ def _texts_alone(spec: FineTune) -> Iterator[Problem]:
         yield Problem(told, path="evaluation.generation", hint="remove it")
 
 
+def _told(task: TaskSpec) -> str:
+    return f"{task.type} by likelihood" if isinstance(task, TextClassification) else task.type
+
+
 def _functions(spec: FineTune) -> Iterator[Problem]:
     """Functions that take the logits or labels of whole rows."""
     task, body = spec.spec.task, spec.spec
-    if not isinstance(task, LANGUAGE_TASKS):
+    if not predicts_tokens(task):
         return
+    what = _told(task)
     given = {
         "training.loss": body.training.loss,
         "data.collator": body.data.collator,
@@ -131,19 +140,43 @@ def _functions(spec: FineTune) -> Iterator[Problem]:
     for path, value in given.items():
         if value:
             yield Problem(
-                f"a function of one's own is given the classes of rows, and {task.type} has none",
+                f"a function of one's own is given the classes of rows, and {what} has none",
                 path=path,
                 hint="remove it; data.transform works, and task: {type: custom} runs any script",
             )
 
 
+def _pretraining(spec: FineTune) -> Iterator[Problem]:
+    """Texts without labels are learned by `pretrain`, and nothing else is."""
+    task, method = spec.spec.task, spec.spec.method
+    if isinstance(method, PretrainMethod):
+        if isinstance(task, CausalLm) and task.rows != "text":
+            yield Problem(
+                f"pretrain learns plain texts, not rows of kind {task.rows}",
+                path="task.rows",
+                hint="write rows: text, or method: {type: full}",
+            )
+        elif not isinstance(task, (CausalLm, *UNLABELLED_TASKS)):
+            yield Problem(
+                f"pretrain learns texts without labels, which {task.type} is not",
+                path="method.type",
+                hint="write type: full, or a task of masked-lm, denoising or causal-lm",
+            )
+    elif isinstance(task, UNLABELLED_TASKS):
+        yield Problem(
+            f"{task.type} makes a base for other jobs, which method {method.type} does not",
+            path="method.type",
+            hint="write method: {type: pretrain}",
+        )
+
+
 def _method(spec: FineTune) -> Iterator[Problem]:
     method = spec.spec.method
-    if not isinstance(spec.spec.task, LANGUAGE_TASKS) or method.type != "freeze":
+    if not predicts_tokens(spec.spec.task) or method.type != "freeze":
         return
     if method.all_layers:
         yield Problem(
-            f"nothing would learn: {spec.spec.task.type} puts no new head on the base",
+            f"nothing would learn: {_told(spec.spec.task)} puts no new head on the base",
             path="method.all_layers",
             hint="write num_layers instead, so that the upper layers learn",
         )
@@ -157,6 +190,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "training.max_target_length", "evaluation.generation"), _texts_alone),
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
+    (("task", "method"), _pretraining),
 )
 
 OF_TASKS = (_metrics, _selection, _texts_alone)

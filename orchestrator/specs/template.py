@@ -19,6 +19,8 @@ from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, PROBLEM_METRICS, TAS
 from orchestrator.specs.task import (
     TASK_COLUMNS,
     CausalLm,
+    Denoising,
+    MaskedLm,
     Summarization,
     TextClassification,
     Translation,
@@ -43,6 +45,10 @@ _EXAMPLES = {
     "task.pairs": "true",
     "task.label_separator": "';'",
     "task.threshold": "0.5",
+    "task.by": "likelihood",
+    "task.verbalizers": "{positive: great, negative: terrible}",
+    "task.shots": "4",
+    "task.normalization": "tokens",
     "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
@@ -88,12 +94,17 @@ _EXAMPLES = {
 _TASKS = {
     "text-classification": TextClassification,
     "causal-lm": CausalLm,
+    "masked-lm": MaskedLm,
+    "denoising": Denoising,
     "translation": Translation,
     "summarization": Summarization,
 }
 _EXAMPLES_OF_TASKS = {
+    ("text-classification", "prompt"): "'{text} It was'",
     ("translation", "prompt"): "'English: {source} German:'",
     ("summarization", "prompt"): "'Summarize: {text}'",
+    ("denoising", "objective"): "infill",
+    ("denoising", "masked_share"): "0.3",
 }
 _OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
 _OF_CLASSES = frozenset(
@@ -105,9 +116,13 @@ _OF_CLASSES = frozenset(
 WITHOUT_EFFECT = {
     "text-classification": _OF_TEXTS,
     "causal-lm": _OF_TEXTS | _OF_CLASSES,
+    "masked-lm": _OF_TEXTS | _OF_CLASSES,
+    "denoising": _OF_TEXTS | _OF_CLASSES,
     "translation": _OF_CLASSES,
     "summarization": _OF_CLASSES,
 }
+PRETRAINED = frozenset({"masked-lm", "denoising"})
+"""Tasks that one method alone learns."""
 _SECTIONS = (
     "training", "engine", "resources", "scheduling", "checkpoint", "selection", "evaluation",
     "runtime", "output",
@@ -215,6 +230,9 @@ def _data(
 
 def _method(task: str) -> Iterator[str]:
     yield from _head("method")
+    if task in PRETRAINED:
+        yield "    type: pretrain"
+        return
     yield "    type: full"
     yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
     if task == "text-classification":

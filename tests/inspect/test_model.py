@@ -264,6 +264,13 @@ def test_table_of_kinds_is_that_of_transformers() -> None:
     assert set(KNOWN) >= architectures.SEQUENCE_CLASSIFICATION
 
 
+def test_table_of_encoders_is_that_of_transformers() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as KNOWN
+
+    assert set(KNOWN) >= architectures.MASKED_LM
+    assert not architectures.MASKED_LM & (architectures.CAUSAL_LM | architectures.SEQ2SEQ_LM)
+
+
 def test_facts_survive_json(tmp_path: Path) -> None:
     found = facts(tmp_path)
     assert ModelFacts.model_validate(json.loads(found.model_dump_json())) == found

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.control.admission.exchange import (
     communication_seconds,
@@ -26,7 +26,7 @@ from orchestrator.control.admission.records import (
 from orchestrator.control.admission.throughput import Speed
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import Denoising, FineTuneSpec, TaskSpec
 from orchestrator.specs.batching import BatchingSpec
 
 START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
@@ -46,6 +46,15 @@ class RowLengths:
     by_split: Mapping[str, float]  # train, valid, test
     longest: int
     measured: bool
+    pieces: float = 1.0  # rows that a text to learn from becomes
+
+    def learned_by(self, task: TaskSpec) -> RowLengths:
+        """Of a resolved task: who denoises also writes what was hidden, or all of the text."""
+        if not isinstance(task, Denoising):
+            return self
+        share = 1.0 if task.objective == "infill" else task.masked_share or 0.0
+        costs = {split: tokens * (1 + share) for split, tokens in self.by_split.items()}
+        return replace(self, by_split=costs, longest=math.ceil(self.longest * (1 + share)))
 
 
 def row_lengths(
@@ -69,15 +78,27 @@ def row_lengths(
         facts = [(data.splits[key].num_rows, tokens[key]) for key in data.splits if key[1] == split]
         rows = sum(count for count, _ in facts)
         fills = padded and split == "train"
-        total = sum(count * _row_cost(found, max_length, fills) for count, found in facts)
+        total = sum(count * _row_cost(found, max_length, split, fills) for count, found in facts)
         costs[split] = total / rows if rows else float(max_length)
     whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
     longest = max(tokens[key].max for key in data.splits) if whole else max_length
-    return RowLengths(costs, min(longest, max_length), measured=True)
+    return RowLengths(costs, min(longest, max_length), True, _pieces(data, tokens))
 
 
-def _row_cost(found: TokenFacts, max_length: int, padded: bool) -> float:
-    return min(found.p95, max_length) if padded else found.mean_kept
+def _pieces(data: DataFacts, tokens: Mapping[SplitKey, TokenFacts]) -> float:
+    """Over all training rows."""
+    found = [
+        (data.splits[key].num_rows, tokens[key].pieces) for key in data.splits if key[1] == "train"
+    ]
+    rows = sum(count for count, _ in found)
+    return sum(count * pieces for count, pieces in found) / rows if rows else 1.0
+
+
+def _row_cost(found: TokenFacts, max_length: int, split: str, padded: bool) -> float:
+    """Of a row that is learned, or of a text that is evaluated with all of its rows."""
+    if padded:
+        return min(found.p95, max_length)
+    return found.mean_kept / found.pieces if split == "train" else found.mean_kept
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int) -> int:
@@ -90,6 +111,7 @@ def plan_steps(
 ) -> StepPlan:
     """Steps of a resolved spec; counts as the worker does."""
     training, workers = spec.training, spec.resources.workers
+    num_rows = round(num_rows * tokens.pieces)
     per_epoch = steps_per_epoch(num_rows, training.global_batch_size)
     if training.max_steps is not None:
         total = training.max_steps
@@ -160,17 +182,24 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     return case.weight_bytes * case.model.saved_parameters + state
 
 
+COPY_BYTES = 3e9  # a second, of one worker's memory or from its GPU to pinned memory
+
+
 @dataclass(frozen=True, slots=True)
 class SaveRates:
-    """Bytes a second of the whole gang: to the disk it waits for, and on to the store."""
+    """Bytes a second of the whole gang: to what it waits for, and on to the store."""
 
     stall_bytes: float
     upload_bytes: float
 
 
-def save_rates(speed: Speed, *, local: bool) -> SaveRates:
-    """Into a store that is a folder (`local`), or one beyond the network."""
-    return SaveRates(speed.disk_bytes, speed.disk_bytes if local else speed.store_bytes)
+def save_rates(speed: Speed, *, local: bool, copied: bool = False) -> SaveRates:
+    """Into a store that is a folder (`local`), or one beyond the network.
+
+    `copied`: training waits for a copy in memory alone.
+    """
+    stall = COPY_BYTES if copied else speed.disk_bytes
+    return SaveRates(stall, speed.disk_bytes if local else speed.store_bytes)
 
 
 def plan_checkpoints(

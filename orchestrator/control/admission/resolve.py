@@ -14,19 +14,21 @@ from typing import Any
 from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.architectures import NUMBERED_SPANS
 from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import FineTune, ModelSpec
+from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification, metrics_of
+from orchestrator.specs.task import TextClassification, metrics_of, predicts_tokens
 from orchestrator.specs.task_checks import target_length
 
 DEFAULT_EPOCHS = 3.0
 DEFAULT_WARMUP_RATIO = 0.06  # Liu et al. 2019 (RoBERTa), table 10: of all steps, for GLUE
 DEFAULT_EVALUATION_ROWS = 64
 DEFAULT_LANGUAGE_ROWS = 8  # each gives logits of a whole vocabulary for every token
+HIDDEN_SHARES = {"spans": 0.15, "infill": 0.3}  # Raffel et al. 2020; Lewis et al. 2020
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     _resolve_selection(body, metrics)
     evaluation = body["evaluation"]
     evaluation.setdefault("metrics", list(metrics.shown))
-    is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
+    is_language = predicts_tokens(spec.spec.task)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
     target = target_length(spec.spec)
@@ -81,16 +83,31 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
     body = document["spec"]
     if around.model is not None:
-        body["model"] = around.model.model_dump(mode="json", exclude_none=True)
+        written_model = spec.spec.model
+        optimizer = written_model is not None and written_model.optimizer
+        pinned = around.model.model_dump(mode="json", exclude_none=True)
+        body["model"] = {**pinned, "optimizer": optimizer}
     body["output"].setdefault("store", around.default_store)
     body["output"].setdefault("name", spec.metadata.name)
     return document
 
 
 def with_method(spec: FineTune, facts: ModelFacts) -> FineTune:
-    """A resolved spec with what its method leaves open, chosen for this base."""
-    method = resolved_method(spec.spec.method, facts)
-    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"method": method})})
+    """A resolved spec with what its method and task leave open, chosen for this base."""
+    chosen = {
+        "method": resolved_method(spec.spec.method, facts),
+        "task": _resolved_task(spec.spec.task, facts),
+    }
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update=chosen)})
+
+
+def _resolved_task(task: TaskSpec, facts: ModelFacts) -> TaskSpec:
+    """What is hidden of a text, as the base was pretrained."""
+    if not isinstance(task, Denoising):
+        return task
+    objective = task.objective or ("spans" if facts.model_type in NUMBERED_SPANS else "infill")
+    share = task.masked_share or HIDDEN_SHARES[objective]
+    return task.model_copy(update={"objective": objective, "masked_share": share})
 
 
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:

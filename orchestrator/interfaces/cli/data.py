@@ -58,6 +58,7 @@ def preview(
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
     from orchestrator.interfaces.cli.remote import fetch_with, settings_for, tokenizer_of
+    from orchestrator.specs.method import splits_texts
     from orchestrator.specs.task_checks import target_length
 
     settings = settings_for()
@@ -71,7 +72,8 @@ def preview(
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
     tokenizer = tokenizer_of(loaded, settings)
     max_length = body.training.max_length
-    tokens = token_facts(tables, tokenizer, max_length, target_length(body)) if tokenizer else None
+    lengths, split_texts = (max_length, target_length(body)), splits_texts(body.method)
+    tokens = token_facts(tables, tokenizer, *lengths, split=split_texts) if tokenizer else None
     some = tables[chosen].slice(0, rows)
     seeing = view.Seeing(facts.labels, tokenizer, view.limits_of(body), form_of(body.task))
     shown = view.seen_rows(some, seeing)

@@ -28,7 +28,12 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
 @click.command()
 @click.option(
     "--task",
-    type=click.Choice(["text-classification", "causal-lm", "translation", "summarization"]),
+    type=click.Choice(
+        [
+            *("text-classification", "causal-lm", "masked-lm", "denoising"),
+            *("translation", "summarization"),
+        ]
+    ),
     default="text-classification",
     show_default=True,
     help="What the model learns to do.",

@@ -20,6 +20,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import HidesTokens
 from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
 from orchestrator.worker.training.methods import apply_method
@@ -57,7 +58,8 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     start = Start(base, Origin(str(base), None, ""))
     spec = order.spec.spec
     task, tokenizer = task_for(spec, base), load_tokenizer(base)
-    encoded = task.encode(pa.table(case["rows"]), tokenizer)
+    rows = task.encode(pa.table(case["rows"]), tokenizer)
+    encoded = task.hidden(rows, tokenizer) if isinstance(task, HidesTokens) else rows
     batches = BatchPlan(
         order=Shuffled("toy", spec.training.seed, len(encoded)),
         global_batch_size=spec.training.global_batch_size,

@@ -79,6 +79,16 @@ CASES: dict[str, dict[str, Any]] = {
         "lengths": {"max_target_length": 16},
         "generation": {"max_samples": 7, "batch_size": 2, "max_new_tokens": 8, "num_beams": 2},
     },
+    "masked, zero 2": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {"type": "masked-lm", "masked_share": 0.3},
+        "method": {"type": "pretrain"},
+    },
+    "denoising, ddp": {
+        "engine": {"strategy": "ddp", "micro_batch_size": 4},
+        "task": {"type": "denoising", "objective": "infill", "masked_share": 0.3},
+        "method": {"type": "pretrain"},
+    },
     "label sets of pairs, zero 2": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {**CLASSIFY, "problem": "multi_label", "pairs": True},
@@ -115,6 +125,8 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[st
     "text-classification": (partial(write_base, dropout=0.1), rows),
     "causal-lm": (write_causal_base, texts),
     "translation": (write_seq2seq_base, pairs),
+    "masked-lm": (partial(write_base, dropout=0.1, masks=True), texts),
+    "denoising": (partial(write_seq2seq_base, dropout=0.1, masks=True), texts),
 }
 KILLED = "zero 2, accumulation"
 
