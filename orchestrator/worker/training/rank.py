@@ -188,6 +188,10 @@ class Attempt:
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
             gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
+            if self.spec.evaluation.explain:
+                from orchestrator.worker.publishing.explanations import explain_published
+
+                explain_published(self.launch, evaluation, published, splits, folder)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, (metrics, gates), step)
 
