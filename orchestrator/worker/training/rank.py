@@ -6,7 +6,7 @@ import gc
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import PreTrainedTokenizerBase
@@ -15,7 +15,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import (
-    GateResult,
     JobState,
     Launch,
     Outcome,
@@ -30,6 +29,7 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.features import with_features
 from orchestrator.worker.data.splits import (
     Splits,
     encode_splits,
@@ -51,7 +51,7 @@ from orchestrator.worker.models.loading import load_model, load_tokenizer, on_de
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.adaptation import adaptation_section
 from orchestrator.worker.publishing.card import Loads, model_card
-from orchestrator.worker.publishing.publish import Beside, publish
+from orchestrator.worker.publishing.publish import Beside, Measured, publish
 from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import DrawsExamples, Task
 from orchestrator.worker.training.arguments import optimizer_name, total_steps
@@ -59,20 +59,22 @@ from orchestrator.worker.training.checkpointing import (
     Checkpointer,
     Progress,
     Restored,
-    fetch_continued,
     restore,
 )
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import domains_to_evaluate
-from orchestrator.worker.training.steps import batches_of, trainer_for
+from orchestrator.worker.training.steps import (
+    STORE_RETRY_SECONDS,
+    batches_of,
+    continued,
+    trainer_for,
+)
 from orchestrator.worker.training.trainer import Run
 
 if TYPE_CHECKING:
     from orchestrator.worker.custom.attempt import CustomAttempt
-
-STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
 
 
 def run_rank(launch: Launch, entered_at: float) -> None:
@@ -93,12 +95,18 @@ def run_rank(launch: Launch, entered_at: float) -> None:
     }
     with Reporter(launch, gang.rank, store) as reporter:
         with node_folders(launch) as folders:
-            parts = (launch, gang, store, reporter, Clock(reporter, seconds), folders)
-            outcome = _attempt_of(launch)(*parts).run()
+            clock = Clock(reporter, seconds)
+            outcome = _attempt_of(launch)(launch, gang, store, reporter, clock, folders).run()
+        outcome = outcome.model_copy(update={"peak_memory_bytes": _largest(gang, clock.peaks)})
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
         gang.barrier()
+
+
+def _largest(gang: Gang, peaks: dict[Phase, int]) -> dict[Phase, int]:
+    found = gang.gather(peaks)
+    return {phase: max(of.get(phase, 0) for of in found) for phase in peaks}
 
 
 def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
@@ -107,14 +115,6 @@ def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
 
         return CustomAttempt
     return Attempt
-
-
-class Measured(NamedTuple):
-    """Figures of the weights to publish."""
-
-    metrics: dict[str, dict[str, Any]]  # domain -> on test
-    gates: tuple[GateResult, ...]
-    adaptation: dict[str, Any]  # k-shot curves; empty where none were asked for
 
 
 class Attempt:
@@ -162,8 +162,10 @@ class Attempt:
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, splits, restored)
+            cache = RowCache(self.folders.cache / "rows", row_limit())
+            learned, rows = with_features(self.launch, model, evaluation, splits, cache)
+            run = self._prepare(start, tokenizer, rows, learned, progress)
+            step = self._train(run, model, rows, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -175,8 +177,12 @@ class Attempt:
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
             gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
+            if self.spec.evaluation.explain:
+                from orchestrator.worker.publishing.explanations import explain_published
+
+                explain_published(self.launch, evaluation, published, splits, folder)
         # 5. How well they learn from a few rows of domains that were held out.
-        adaptation = self._adapt(run, published, splits)
+        adaptation = self._adapt(run, published, evaluation, splits)
         if adaptation is None:
             return self._interrupted(run, step)
         # 6. Publish: manifest last, then the Outcome.
@@ -254,21 +260,13 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _continued(self) -> Path | None:
-        reference = self.launch.continues
-        if reference is None:
-            return None
-        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
-        theirs = CheckpointStore(store, reference.job)
-        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
-
     def _train(
         self, run: Run, model: torch.nn.Module, splits: Splits, restored: Restored | None
     ) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         run.is_resized = restored is not None and restored.is_resized
-        run.continues = None if restored else self._continued()
+        run.continues = None if restored else continued(self.launch, self.gang, self.folders)
         trainer = trainer_for(run, model, splits, self.folders.scratch)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
@@ -325,14 +323,16 @@ class Attempt:
             for domain, encoded in splits.test.items()
         }
 
-    def _adapt(self, run: Run, published: torch.nn.Module, splits: Splits) -> dict[str, Any] | None:
+    def _adapt(
+        self, run: Run, published: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+    ) -> dict[str, Any] | None:
         """K-shot curves, if asked for; None where the gang was told to stop meanwhile."""
         if self.spec.evaluation.adaptation is None:
             return {}
         from orchestrator.worker.training.starts import k_shot_curves
 
         with self.clock.phase(Phase.ADAPT):
-            return k_shot_curves(run, published, splits)
+            return k_shot_curves(run, published, evaluation, splits)
 
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(

@@ -64,17 +64,20 @@ class Watch:
         return any(self.gang.gather(self.should_stop()))
 
 
-def k_shot_curves(run: Run, published: torch.nn.Module, splits: Splits) -> Figures | None:
+def k_shot_curves(
+    run: Run, published: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+) -> Figures | None:
     """How a finished training's weights adapt; None where the gang was told to stop meanwhile.
 
     Args:
         run: The training.
         published: Its weights, as they will be published; they are changed.
+        evaluation: Of rows as they are, whatever the training made of them.
         splits: With the rows that are lent.
     """
     return Curves(
-        adaptation=adaptation_of(run.spec, splits, run.evaluation),
-        starts=starts_of(run.spec, published, run.start, run.evaluation),
+        adaptation=adaptation_of(run.spec, splits, evaluation),
+        starts=starts_of(run.spec, published, run.start, evaluation),
         spec=run.spec,
         splits=splits,
         watch=Watch(run.gang, run.reporter),
