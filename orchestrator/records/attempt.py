@@ -145,6 +145,10 @@ class Outcome(Record):
     message: str | None = None
     hint: str | None = None
     resumed_from_step: int | None = None
+    peak_memory_bytes: dict[Phase, int] = Field(
+        default_factory=dict,
+        description="Phase -> the most memory any rank held in it: of its GPU, else of the host.",
+    )
     step: int | None = Field(default=None, description="Last optimizer step taken.")
     checkpoint_step: int | None = Field(default=None, description="Newest complete checkpoint.")
     model: str | None = Field(default=None, description="name@N")

@@ -184,8 +184,8 @@ def _continues(spec: FineTune) -> Iterator[Problem]:
     if model is None or not model.optimizer:
         return
     message = None
-    if scheme_of(model.base) not in ("models", "job"):
-        message = f"{model.base} was not trained by a job, so there is no optimizer state"
+    if scheme_of(model.base or "") not in ("models", "job"):
+        message = f"{model.shown} was not trained by a job, so there is no optimizer state"
     elif isinstance(spec.spec.task, CustomTask):
         message = "what a custom task's script makes of an optimizer is its own"
     if message is not None:

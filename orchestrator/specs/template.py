@@ -40,6 +40,7 @@ _WRITTEN = {
 # What stands in the comment of a field whose default is to be chosen.
 _EXAMPLES = {
     "model.revision": "main",
+    "model.fresh": "{architecture: t5, hidden_size: 256, layers: 3, heads: 4}",
     "task.labels": "[negative, positive]",
     "task.problem": "multi_label",
     "task.pairs": "true",

@@ -127,7 +127,7 @@ def plan_fleets(
     ]
     return HardwarePlan(
         name=resolved.metadata.name,
-        base=body.model.base,
+        base=body.model.shown,
         model=inputs.model,
         method=body.method.type,
         precision=body.training.precision,

@@ -68,7 +68,7 @@ def _subject(plan: Plan, found: Estimates | None) -> Iterator[tuple[str, str]]:
     spec = plan.spec.spec
     yield "Job", plan.spec.metadata.name
     if (model := spec.model) is not None:
-        yield "Base", model.base + (f" at {model.revision}" if model.revision else "")
+        yield "Base", model.shown + (f" at {model.revision}" if model.revision else "")
     if plan.identity.code is not None:
         yield "Code", f"{spec.runtime.code}, sha256 {plan.identity.code[:12]}"
     resources = spec.resources

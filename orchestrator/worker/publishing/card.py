@@ -132,13 +132,15 @@ def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
+    if adapter_of is None and spec.model is not None and spec.model.fresh is not None:
+        front.pop("base_model")  # it has no name
     return "---\n" + yaml.safe_dump(front, sort_keys=False).strip() + "\n---"
 
 
 def _base(launch: Launch) -> str:
     model = launch.spec.spec.model
     assert model is not None, "a task with a model card has a base"
-    return model.base
+    return model.shown
 
 
 def _shown(launch: Launch) -> tuple[str, ...]:

@@ -31,6 +31,7 @@ from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.features import with_features
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import (
@@ -98,12 +99,18 @@ def run_rank(launch: Launch, entered_at: float) -> None:
     }
     with Reporter(launch, gang.rank, store) as reporter:
         with node_folders(launch) as folders:
-            parts = (launch, gang, store, reporter, Clock(reporter, seconds), folders)
-            outcome = _attempt_of(launch)(*parts).run()
+            clock = Clock(reporter, seconds)
+            outcome = _attempt_of(launch)(launch, gang, store, reporter, clock, folders).run()
+        outcome = outcome.model_copy(update={"peak_memory_bytes": _largest(gang, clock.peaks)})
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
         gang.barrier()
+
+
+def _largest(gang: Gang, peaks: dict[Phase, int]) -> dict[Phase, int]:
+    found = gang.gather(peaks)
+    return {phase: max(of.get(phase, 0) for of in found) for phase in peaks}
 
 
 def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
@@ -166,7 +173,9 @@ class Attempt:
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            run = self._prepare(start, tokenizer, splits, evaluation, progress)
+            cache = RowCache(self.folders.cache / "rows", row_limit())
+            learned, rows = with_features(self.launch, model, evaluation, splits, cache)
+            run = self._prepare(start, tokenizer, rows, learned, progress)
             step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:

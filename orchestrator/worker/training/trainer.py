@@ -49,6 +49,7 @@ from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer
 from orchestrator.worker.training.continuing import begin_with
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
+from orchestrator.worker.training.measuring import Speedometer, peak_bytes
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.saving import Saver, learning_names
 from orchestrator.worker.training.selection import after_evaluation, selected_value
@@ -100,6 +101,7 @@ class FineTuneTrainer(Trainer):
         self.run = run
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        self.speed = Speedometer.of(model, run.spec.training.precision)
         self.saver = Saver(self)
         packs = run.spec.training.packs
         self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
@@ -126,6 +128,7 @@ class FineTuneTrainer(Trainer):
 
     def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = self.run.task.collate(rows, self.run.tokenizer)
+        self.speed.count(batch)
         return batch if self.packing is None else self.packing.packed(batch)
 
     def _loss(
@@ -285,6 +288,7 @@ class FineTuneTrainer(Trainer):
         steps = len(self.run.last_step_seconds)
         logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
         logs["step_seconds"] = seconds / max(steps, 1)
+        logs |= self.speed.figures(self.run.gang, seconds)
         self.run.last_step_seconds.clear()
         if held := self.saver.held_since_last():
             logs["checkpoint_seconds"] = held
@@ -300,6 +304,7 @@ class FineTuneTrainer(Trainer):
             epoch=epoch,
             metrics={key: float(value) for key, value in metrics.items()},
             checkpoint_step=self.run.checkpointer.committed_step,
+            peak_memory_bytes=peak_bytes(),
         )
 
 

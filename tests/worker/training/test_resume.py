@@ -68,6 +68,11 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {"type": "causal-lm"},
     },
+    "zero 2, features": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 4},
+        "method": {"type": "freeze", "all_layers": True},
+        "learning_rate": 2e-2,
+    },
     "causal, packed, grouped by length": {
         "engine": {"zero_stage": 1, "micro_batch_size": 4},
         "task": {"type": "causal-lm"},
@@ -92,6 +97,11 @@ CASES: dict[str, dict[str, Any]] = {
     "label sets of pairs, zero 2": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {**CLASSIFY, "problem": "multi_label", "pairs": True},
+        "gates": [{"metric": "mean/loss", "at_most": 9.0}, {"forgetting_at_most": 9.0}],
+    },
+    "labels by likelihood, two examples": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {**CLASSIFY, "by": "likelihood", "shots": 2, "prompt": "{text} =>"},
     },
     "numbers, lora": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
@@ -149,8 +159,9 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
     task = case.get("task", CLASSIFY)
-    base, some = bases[task["type"]], partial(_rows_of, task)
-    generation = {"generation": case["generation"]} if "generation" in case else {}
+    kind = "causal-lm" if task.get("by") == "likelihood" else task["type"]
+    base, some = bases[kind], partial(_rows_of, task)
+    more = {name: case[name] for name in ("generation", "gates") if name in case}
     data = {
         "train": [{"path": write_rows(folder / "train.jsonl", some(40))}],
         "valid": [{"path": write_rows(folder / "valid.jsonl", some(12))}],
@@ -160,6 +171,8 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
     mixing = case.get("mixing")
     if mixing is not None:
         domains["old"] = {"train": [{"path": write_rows(folder / "old.jsonl", some(9))}]}
+    if "gates" in case:
+        domains["other"] = {"valid": [{"path": write_rows(folder / "other.jsonl", some(7))}]}
     return launch(
         base,
         folder,
@@ -180,7 +193,7 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
-        evaluation={"bootstrap_samples": 10, **generation},
+        evaluation={"bootstrap_samples": 10, **more},
     )
 
 
@@ -278,6 +291,7 @@ def test_stopped_and_resumed_ends_with_the_same_weights(
     assert case["published_step"] > 7, "weights from before the stop would prove nothing"
     assert case["resumed"] == case["undisturbed"]
     assert case["same_metrics"]
+    assert case["promoted"] == ([True, True] if "gates" in CASES[name] else [None, None])
 
 
 def test_killed_and_resumed_ends_with_the_same_weights(
