@@ -41,6 +41,7 @@ from orchestrator.specs import (
     TextClassification,
 )
 from orchestrator.specs.batching import BatchingSpec
+from orchestrator.specs.task import reads_of_row
 
 START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
 STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
@@ -62,7 +63,11 @@ class RowLengths:
     pieces: float = 1.0  # rows that a text to learn from becomes
 
     def learned_by(self, task: TaskSpec) -> RowLengths:
-        """Of a resolved task: who denoises also writes what was hidden, or all of the text."""
+        """Of a resolved task: who denoises also writes what was hidden, or all of the text, and
+        before a row that is classified by likelihood stand its examples."""
+        if (times := reads_of_row(task)[1]) > 1:
+            longer = {split: tokens * times for split, tokens in self.by_split.items()}
+            return replace(self, by_split=longer, longest=self.longest * times)
         if not isinstance(task, Denoising):
             return self
         share = 1.0 if task.objective == "infill" else task.masked_share or 0.0

@@ -138,7 +138,7 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
     body = resolved.spec
     model = trained_model(inputs.model, body.task, body.method, inputs.num_outputs)
-    longest = body.training.max_length * reads_of_row(body.task)[1] + (target_length(body) or 0)
+    longest = body.training.max_length + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths.learned_by(body.task)
 

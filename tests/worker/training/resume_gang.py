@@ -82,8 +82,9 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "resumed": digest(resumed) if gang.is_first else None,
         "same_metrics": all(
             getattr(whole, figures) == getattr(second, figures)
-            for figures in ("metrics", "before", "adaptation")
+            for figures in ("metrics", "before", "adaptation", "gates")
         ),
+        "promoted": [whole.promoted, second.promoted],
     }
 
 

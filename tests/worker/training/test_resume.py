@@ -97,6 +97,11 @@ CASES: dict[str, dict[str, Any]] = {
     "label sets of pairs, zero 2": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {**CLASSIFY, "problem": "multi_label", "pairs": True},
+        "gates": [{"metric": "mean/loss", "at_most": 9.0}, {"forgetting_at_most": 9.0}],
+    },
+    "labels by likelihood, two examples": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {**CLASSIFY, "by": "likelihood", "shots": 2, "prompt": "{text} =>"},
     },
     "numbers, lora": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
@@ -177,8 +182,9 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
     task = case.get("task", CLASSIFY)
-    base, some = bases[task["type"]], partial(_rows_of, task)
-    generation = {"generation": case["generation"]} if "generation" in case else {}
+    kind = "causal-lm" if task.get("by") == "likelihood" else task["type"]
+    base, some = bases[kind], partial(_rows_of, task)
+    more = {name: case[name] for name in ("generation", "gates") if name in case}
     data = {
         "train": [{"path": write_rows(folder / "train.jsonl", some(40))}],
         "valid": [{"path": write_rows(folder / "valid.jsonl", some(12))}],
@@ -194,6 +200,8 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         domains |= {"toy_too": {"train": data["test"], "valid": data["valid"]}}
         domains |= {"new": {"train": data["valid"], "test": data["test"]}}
     learned = ["toy", "toy_too"] if is_meta else ["toy"]
+    if "gates" in case:
+        domains["other"] = {"valid": [{"path": write_rows(folder / "other.jsonl", some(7))}]}
     return launch(
         base,
         folder,
@@ -217,7 +225,7 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         evaluation={
             "bootstrap_samples": 10,
             "metrics": ["accuracy"],
-            **generation,
+            **more,
             **case.get("evaluation", {}),
         },
     )
@@ -317,6 +325,7 @@ def test_stopped_and_resumed_ends_with_the_same_weights(
     assert case["published_step"] > 7, "weights from before the stop would prove nothing"
     assert case["resumed"] == case["undisturbed"]
     assert case["same_metrics"]
+    assert case["promoted"] == ([True, True] if "gates" in CASES[name] else [None, None])
 
 
 def test_killed_and_resumed_ends_with_the_same_weights(
