@@ -96,7 +96,7 @@ def describe_method(method: MethodSpec) -> str:
     if isinstance(method, AdapterMethod):
         return _adapter(method)
     if isinstance(method, MetaMethod):
-        return f"meta-learning ({_META[method.algorithm]}) of an initialisation, from episodes,"
+        return f"meta-learning ({_META[method.algorithm]}) of an initialisation"
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
