@@ -69,7 +69,7 @@ def token_facts(
     tokenizer.no_padding()
     facts = {}
     for (domain, split_name), table in tables.items():
-        rows = _sample(table)
+        rows = sample_rows(table, SAMPLE_ROWS)
         parts = [[len(e) for e in tokenizer.encode_batch_fast(given)] for given in _read(rows)]
         if not rows.num_rows:
             continue
@@ -92,11 +92,12 @@ def _read(rows: pa.Table) -> list[list[Any]]:
     """What is tokenized of each row: the two texts of a pair together, others by themselves."""
     roles = [role for role in rows.column_names if role != LABEL]
     if TEXT_PAIR in roles:
-        return [list(zip(*(_texts(rows, role) for role in (TEXT, TEXT_PAIR)), strict=True))]
-    return [_texts(rows, role) for role in roles]
+        return [list(zip(*(texts_of(rows, role) for role in (TEXT, TEXT_PAIR)), strict=True))]
+    return [texts_of(rows, role) for role in roles]
 
 
-def _texts(rows: pa.Table, role: str) -> list[str]:
+def texts_of(rows: pa.Table, role: str) -> list[str]:
+    """The texts of a role; of a chat what is said in it."""
     values: list[str] = rows.column(role).to_pylist()
     if role != MESSAGES:
         return values
@@ -114,10 +115,11 @@ def _load(tokenizer_file: Path) -> Any:
         raise InvalidInput([Problem(message, path="model.base", hint=hint)]) from error
 
 
-def _sample(table: pa.Table) -> pa.Table:
-    if table.num_rows <= SAMPLE_ROWS:
+def sample_rows(table: pa.Table, most: int) -> pa.Table:
+    """At most so many rows, always the same ones."""
+    if table.num_rows <= most:
         return table
-    chosen = random.Random(0).sample(range(table.num_rows), SAMPLE_ROWS)
+    chosen = random.Random(0).sample(range(table.num_rows), most)
     return table.take(indices_of(sorted(chosen)))
 
 

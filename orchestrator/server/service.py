@@ -163,7 +163,9 @@ def _host_folders(settings: Settings, backends: Mapping[str, Backend]) -> dict[s
         store = documents.spec.spec.output.store or settings.store
         places = BasePlaces(settings.state_dir, settings.cache_dir, open_store(store))
         model = documents.spec.spec.model
-        return fetch_base(resolve_base(model, places)) if model is not None else None
+        if model is None or model.fresh is not None:
+            return None  # workers make what is fresh, of the same rows
+        return fetch_base(resolve_base(model, places))
 
     folders = HostFolders(None, settings.cache_dir, base)
     return {name: folders for name, b in backends.items() if isinstance(b, EmbeddedBackend)}

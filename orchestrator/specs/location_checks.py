@@ -30,7 +30,7 @@ def scheme_of(place: str) -> str | None:
 
 def _base(spec: FineTune) -> Iterator[Problem]:
     model = spec.spec.model
-    if model is None:
+    if model is None or model.base is None:
         return
     scheme = scheme_of(model.base)
     rest = model.base.partition("://")[2]

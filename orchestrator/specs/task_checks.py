@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
-from orchestrator.specs.method import PretrainMethod
+from orchestrator.specs.method import AdapterMethod, FreezeMethod, PretrainMethod
 from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
@@ -170,6 +170,36 @@ def _pretraining(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+_FRESH_TASKS = {
+    "bert": ("masked-lm", "text-classification"),
+    "llama": ("causal-lm", "text-classification", "translation", "summarization"),
+    **dict.fromkeys(("t5", "marian", "bart"), ("denoising", "translation", "summarization")),
+}
+"""By architecture: what a model of it can learn."""
+
+
+def _fresh(spec: FineTune) -> Iterator[Problem]:
+    """Random weights can learn all of them, and nothing can be learned beside them."""
+    model, task, method = spec.spec.model, spec.spec.task, spec.spec.method
+    if model is None or model.fresh is None:
+        return
+    able = _FRESH_TASKS[model.fresh.architecture]
+    if task.type not in able:
+        fitting = [name for name, tasks in _FRESH_TASKS.items() if task.type in tasks]
+        instead = f"write {', '.join(fitting)}" if fitting else "write model.base"
+        yield Problem(
+            f"a {model.fresh.architecture} cannot learn {task.type}",
+            path="model.fresh.architecture",
+            hint=f"{instead}, or a task of {', '.join(able)}",
+        )
+    if isinstance(method, (AdapterMethod, FreezeMethod)):
+        yield Problem(
+            f"{method.type} keeps weights as they are, and those of a fresh model are random",
+            path="method.type",
+            hint="write type: full or pretrain, or give model.base",
+        )
+
+
 def _method(spec: FineTune) -> Iterator[Problem]:
     method = spec.spec.method
     if not predicts_tokens(spec.spec.task) or method.type != "freeze":
@@ -191,6 +221,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
     (("task", "method"), _pretraining),
+    (("model", "task.type", "method.type"), _fresh),
 )
 
 OF_TASKS = (_metrics, _selection, _texts_alone)

@@ -55,7 +55,7 @@ HUB_FILES = ("config.json", "model*.safetensors", "model.safetensors.index.json"
 class Base:
     """A base model that was found."""
 
-    kind: Literal["folder", "package", "hub", "store", "model"]
+    kind: Literal["folder", "package", "hub", "store", "model", "fresh"]
     pinned: ModelSpec  # names the same bytes wherever and whenever it is resolved
     path: Path | None  # the local folder; None for a hub model that is not downloaded yet
     under: Base | None = None  # the whole model, where this is an adapter beside it
@@ -84,10 +84,10 @@ def resolve_base(model: ModelSpec, places: BasePlaces) -> Base:
         InvalidInput: It does not exist, or cannot be named so; at `model.base`.
         StoreError: The store it lies in cannot be read.
     """
-    scheme, rest = scheme_of(model.base), model.base.partition("://")[2]
+    scheme, rest = scheme_of(model.named), model.named.partition("://")[2]
     match scheme:
         case None | "file":
-            path = local_path(model.base, places.base_dir)
+            path = local_path(model.named, places.base_dir)
             assert path is not None
             return Base("folder", _named(str(path.absolute())), path.absolute())
         case "package":
@@ -99,7 +99,7 @@ def resolve_base(model: ModelSpec, places: BasePlaces) -> Base:
         case "job":
             return _published(_newest_of_job(rest, places), places)
         case _:
-            return Base("store", model, _copied(model.base, places))
+            return Base("store", model, _copied(model.named, places))
 
 
 def describe_base(
@@ -210,7 +210,7 @@ def _named(base: str, revision: str | None = None) -> ModelSpec:
 
 
 def _repository(base: Base) -> str:
-    return base.pinned.base.partition("://")[2]
+    return base.pinned.named.partition("://")[2]
 
 
 # The hub

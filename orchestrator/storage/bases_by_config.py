@@ -27,6 +27,8 @@ def base_by_config(
         InvalidInput: Its config is wrong, or cannot do what the spec asks of it.
     """
     assert spec.model is not None
+    if spec.model.base is None:
+        return None
     scheme = scheme_of(spec.model.base)
     if scheme == "hf":
         found = _of_hub(spec.model, places.api)
@@ -40,7 +42,7 @@ def base_by_config(
 
 
 def _of_folder(model: ModelSpec, base_dir: Path) -> tuple[Base, ModelFacts, Path | None] | None:
-    folder = local_path(model.base, base_dir)
+    folder = local_path(model.named, base_dir)
     assert folder is not None
     has_weights = any((folder / name).is_file() for name in (MODEL_FILE, INDEX_FILE))
     if has_weights or not (folder / CONFIG_FILE).is_file():
@@ -54,7 +56,7 @@ def _of_folder(model: ModelSpec, base_dir: Path) -> tuple[Base, ModelFacts, Path
 
 def _of_hub(model: ModelSpec, api: HubApi | None) -> tuple[Base, ModelFacts, Path | None] | None:
     """By the config in huggingface_hub's cache, else the hub's own."""
-    repo = model.base.partition("://")[2].strip("/")
+    repo = model.named.partition("://")[2].strip("/")
     config, commit = _cached(repo, model.revision, CONFIG_FILE), model.revision
     if config is not None:
         commit = config.parent.name  # a snapshot's folder is named by its commit

@@ -16,10 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import IntegrityError
+from orchestrator.inspect.fresh import fresh_folder
+from orchestrator.inspect.model import folder_digest
 from orchestrator.records import Launch
 from orchestrator.records.ids import submission_id
 from orchestrator.settings import load_settings
-from orchestrator.specs import CustomTask
+from orchestrator.specs import CustomTask, ModelSpec
+from orchestrator.specs.model import FreshModel
 from orchestrator.storage.adapters import Origin, origin_of
 from orchestrator.storage.bases import (
     Base,
@@ -31,6 +34,8 @@ from orchestrator.storage.bases import (
     whole_base,
 )
 from orchestrator.storage.objectstore import open_store
+from orchestrator.worker.data.splits import load_tables
+from orchestrator.worker.models.fresh import with_weights
 from orchestrator.worker.models.start import Start
 
 STORE_RETRY_SECONDS = 1800.0
@@ -92,13 +97,11 @@ def find_start(launch: Launch, cache: Path, *, verify: bool) -> Start:
     assert model is not None, "asked for only where the task has a base"
     store = open_store(launch.store, retry_seconds=STORE_RETRY_SECONDS)
     places = BasePlaces(Path("/"), cache, store)
+    if model.fresh is not None:
+        return _fresh_start(launch, model.fresh, cache)
     if launch.base_path is not None:
         return _start(launch, Path(launch.base_path), places)
-    key = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:24]
-    locks = cache / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    with (locks / f"base-{key}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with _alone(model, cache):
         base = resolve_base(model, places)
         folder = fetch_base(base)
         start = _start(launch, folder, places)
@@ -113,12 +116,42 @@ def find_start(launch: Launch, cache: Path, *, verify: bool) -> Start:
     return start
 
 
+def _fresh_start(launch: Launch, fresh: FreshModel, cache: Path) -> Start:
+    """A base without weights, given random ones; made here of the rows where the plan's is not."""
+    body, digest = launch.spec.spec, launch.identity.base
+    assert body.model is not None
+    with _alone(body.model, cache):
+        if launch.base_path is not None:
+            folder = Path(launch.base_path)
+        else:
+            folder = fresh_folder(fresh, body.data, load_tables(body, cache), cache)
+        if folder_digest(folder) != digest:
+            raise IntegrityError(
+                "the tokenizer that was made here is not the one this job was planned with",
+                hint="install the same release of tokenizers on server and workers",
+            )
+        seed = body.training.seed
+        into = cache / "fresh" / f"{digest[:32]}-{seed}"
+        return Start(with_weights(folder, seed, into), Origin(fresh.shown, None, digest))
+
+
+@contextmanager
+def _alone(model: ModelSpec, cache: Path) -> Iterator[None]:
+    """One process of this node at a time that brings or makes this base."""
+    key = hashlib.sha256(model.model_dump_json().encode()).hexdigest()[:24]
+    locks = cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / f"base-{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _start(launch: Launch, folder: Path, places: BasePlaces) -> Start:
     model = launch.spec.spec.model
     assert model is not None
     origin = origin_of(folder)
     if origin is None:
-        return Start(folder, Origin(model.base, model.revision, launch.identity.base))
+        return Start(folder, Origin(model.named, model.revision, launch.identity.base))
     return Start(fetch_base(whole_base(folder, origin, places)), origin, folder)
 
 

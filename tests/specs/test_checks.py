@@ -22,6 +22,8 @@ def with_source(**fields: Any) -> dict[str, Any]:
 
 EXTRA = "data.domains.extra"
 
+FRESH = {"architecture": "t5", "hidden_size": 64, "layers": 2, "heads": 4}
+
 # Sections of the spec; then the field's path, the message and the hint.
 WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     ({"training": {"batching": {"packing": True}}, "data": domains() | {"collator": "a:b"},
@@ -125,6 +127,13 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
      "do it in the script"),
     ({"method": {"type": "lora"}, "training": {"layer_decay": 0.9}}, "training.layer_decay",
      "the matrices of lora all learn at training.learning_rate", "method.type: full"),
+    ({"model": {"fresh": FRESH}}, "model.fresh.architecture",
+     "a t5 cannot learn text-classification", "write bert, llama, or a task of denoising"),
+    ({"model": {"fresh": {**FRESH, "architecture": "bert"}}, "method": {"type": "lora"}},
+     "method.type", "those of a fresh model are random", "write type: full or pretrain"),
+    ({"model": {"fresh": {**FRESH, "architecture": "bert"}},
+      "method": {"type": "freeze", "num_layers": 1}},
+     "method.type", "freeze keeps weights as they are", "or give model.base"),
     ({"task": {"type": "masked-lm"}}, "method.type",
      "masked-lm makes a base for other jobs, which method full does not",
      "write method: {type: pretrain}"),

@@ -32,7 +32,7 @@ def continued(spec: FineTuneSpec, store: ObjectStore) -> ContinuedRef | None:
     """
     if spec.model is None or not spec.model.optimizer:
         return None
-    job = _maker(spec.model.base, store)
+    job = _maker(spec.model.named, store)
     checkpoints = CheckpointStore(store, job)
     found = checkpoints.resume_point()
     if found is None:

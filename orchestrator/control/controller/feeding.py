@@ -35,7 +35,7 @@ class PendingBases:
 
     def find(self, spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
         """As `look.find_base`."""
-        scheme, _, name = (spec.model.base if spec.model else "").partition("://")
+        scheme, _, name = (spec.model.base or "" if spec.model else "").partition("://")
         job = job_called(self.jobs, self.team, name.strip("/")) if scheme == "job" else None
         if job is None or job.state.is_terminal:
             return find_base(spec, places)
@@ -68,12 +68,16 @@ class PendingBases:
         """That of the first base in the chain: training leaves it as it is."""
         for _ in range(MAX_CHAIN):
             model = documents.spec.spec.model
-            scheme, _, maker = (model.base if model else "").partition("://")
+            scheme, _, maker = (model.base or "" if model else "").partition("://")
             before = job_called(self.jobs, self.team, maker) if scheme == "job" else None
             if before is None or before.state is JobState.SUCCEEDED:
                 break
             job, documents = before, self._documents(before)
-        body = spec.model_copy(update={"model": documents.spec.spec.model})
+        model = documents.spec.spec.model
+        if model is not None and model.fresh is not None:
+            body = documents.spec.spec  # its rows make the tokenizer
+        else:
+            body = spec.model_copy(update={"model": model})
         places = BasePlaces(Path("/nonexistent"), self.cache_dir, open_store(job.store))
         return find_base(body, places).tokenizer
 

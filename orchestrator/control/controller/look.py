@@ -20,18 +20,21 @@ from orchestrator.control.controller.secrets import Secrets
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.code import Code
 from orchestrator.inspect.data import Fetch, SplitKey, read_tables
+from orchestrator.inspect.fresh import fresh_facts, fresh_folder
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
-from orchestrator.inspect.model import ModelFacts
+from orchestrator.inspect.model import ModelFacts, model_problems
+from orchestrator.inspect.prompted import as_read
 from orchestrator.inspect.tokens import TokenFacts, token_facts
 from orchestrator.inspect.validation import Relocate, Validated, validate_all
 from orchestrator.settings import Settings
-from orchestrator.specs import CustomTask, FineTuneSpec
+from orchestrator.specs import CustomTask, FineTuneSpec, ModelSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
 from orchestrator.specs.method import splits_texts
 from orchestrator.specs.paths import local_path
 from orchestrator.specs.task_checks import target_length
 from orchestrator.storage.bases import (
+    TOKENIZER,
     Base,
     BasePlaces,
     base_digest,
@@ -92,10 +95,24 @@ def find_base(spec: FineTuneSpec, places: BasePlaces) -> FoundBase:
     """
     if spec.model is None:
         return FoundBase(None, None, None)
+    if spec.model.fresh is not None:
+        return _fresh(spec, spec.model, places)
     base = resolve_base(spec.model, places)
     if isinstance(spec.task, CustomTask):
         return FoundBase(base, None, None, base_digest(base))
     return FoundBase(base, describe_base(base, spec), base_tokenizer(base))
+
+
+def _fresh(spec: FineTuneSpec, model: ModelSpec, places: BasePlaces) -> FoundBase:
+    """A base without weights, of which the training rows make the tokenizer."""
+    assert model.fresh is not None
+    fetch = partial(local_copy, cache_dir=places.cache_dir)
+    tables = read_tables(spec, base_dir=places.base_dir, fetch=fetch)
+    folder = fresh_folder(model.fresh, spec.data, tables, places.cache_dir)
+    facts = fresh_facts(model.fresh, folder)
+    if problems := model_problems(facts, spec):
+        raise InvalidInput(problems)
+    return FoundBase(Base("fresh", model, folder), facts, folder / TOKENIZER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +245,8 @@ def _tokens(
     if tokenizer is None:
         return None
     body = loaded.spec.spec
-    tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    found = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    tables = {key: as_read(table, body.task) for key, table in found.items()}
     lengths = (body.training.max_length, target_length(body))
     return token_facts(tables, tokenizer, *lengths, split=splits_texts(body.method))
 
@@ -239,6 +257,8 @@ def _base_problems(
     """What is wrong with the base of a spec that is wrong already, as far as it can be seen."""
     if document.usable is None or any(path.startswith("model") for path in document.doubtful):
         return ()
+    if (model := document.usable.spec.model) is not None and model.fresh is not None:
+        return ()  # it follows from the data, which may be what is wrong
     if vantage.relocate is not None:
         document, refused = vantage.relocate(document)
         if refused:

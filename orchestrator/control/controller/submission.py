@@ -182,7 +182,7 @@ def _dependencies(principal: Principal, looked: Looked, ground: Ground) -> tuple
             found[job.id] = None
     if problems:
         raise InvalidInput(problems)
-    base = looked.base.pinned.base if looked.base is not None else ""
+    base = (looked.base.pinned.base or "") if looked.base is not None else ""
     scheme, _, maker = base.partition("://")
     if scheme == "job" and is_job_id(maker):
         found[maker] = None

@@ -46,6 +46,7 @@ def fetch_with(settings: Settings) -> Fetch:
 
 def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
     """The base model's tokenizer.json; None where the base has none."""
+    from orchestrator.control.controller.look import find_base
     from orchestrator.storage.bases import BasePlaces, base_tokenizer, resolve_base
     from orchestrator.storage.objectstore import open_store
 
@@ -55,6 +56,8 @@ def tokenizer_of(loaded: LoadedSpec, settings: Settings) -> Path | None:
     store = open_store(body.output.store or settings.store)
     places = BasePlaces(loaded.base_dir, settings.cache_dir, store)
     try:
+        if body.model.fresh is not None:
+            return find_base(body, places).tokenizer
         return base_tokenizer(resolve_base(body.model, places))
     except InvalidInput as error:
         raise InvalidInput([loaded.positions.located(p) for p in error.problems]) from None

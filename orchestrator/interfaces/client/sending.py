@@ -112,7 +112,7 @@ def send(source: Path | str, sets: Sequence[str], connection: Connection, told: 
 
 def _places(spec: FineTune) -> Iterator[str]:
     body = spec.spec
-    if body.model is not None:
+    if body.model is not None and body.model.base is not None:
         yield "model.base"
     if body.runtime.code is not None:
         yield "runtime.code"
@@ -124,10 +124,10 @@ def _local(spec: FineTune, place: str, base_dir: Path) -> Local | None:
     body = spec.spec
     if place == "model.base":
         assert body.model is not None
-        folder = local_path(body.model.base, base_dir)
+        folder = local_path(body.model.named, base_dir)
         if folder is None:
             return None
-        return Local(place, _folder(folder, place), _plain(folder.name), body.model.base)
+        return Local(place, _folder(folder, place), _plain(folder.name), body.model.named)
     if place == "runtime.code":
         assert body.runtime.code is not None
         if local_path(body.runtime.code, base_dir) is None:

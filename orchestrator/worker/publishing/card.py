@@ -14,6 +14,7 @@ from orchestrator.specs import (
     AdapterMethod,
     CausalLm,
     FreezeMethod,
+    MetaMethod,
     MethodSpec,
     QloraMethod,
     TextClassification,
@@ -34,6 +35,8 @@ _PIPELINES = {
     "summarization": "summarization",
 }
 """By task: what hubs call it."""
+
+_META = {"reptile": "Reptile", "fomaml": "first-order MAML"}
 
 _PROBLEM_TYPES = {MULTI_LABEL: "multi_label_classification", REGRESSION: "regression"}
 """What a config must say, where the head is not one of single labels."""
@@ -92,6 +95,8 @@ def model_card(
 def describe_method(method: MethodSpec) -> str:
     if isinstance(method, AdapterMethod):
         return _adapter(method)
+    if isinstance(method, MetaMethod):
+        return f"meta-learning ({_META[method.algorithm]}) of an initialisation, from episodes,"
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
@@ -132,13 +137,15 @@ def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
     }
+    if adapter_of is None and spec.model is not None and spec.model.fresh is not None:
+        front.pop("base_model")  # it has no name
     return "---\n" + yaml.safe_dump(front, sort_keys=False).strip() + "\n---"
 
 
 def _base(launch: Launch) -> str:
     model = launch.spec.spec.model
     assert model is not None, "a task with a model card has a base"
-    return model.base
+    return model.shown
 
 
 def _shown(launch: Launch) -> tuple[str, ...]:

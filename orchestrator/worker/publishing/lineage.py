@@ -66,7 +66,7 @@ def lineage(
         "job": launch.job,
         "run": launch.identity.run,
         "recipe": launch.identity.recipe,
-        "base": {"name": model.base, "revision": model.revision, "digest": launch.identity.base}
+        "base": {"name": model.shown, "revision": model.revision, "digest": launch.identity.base}
         if model is not None
         else None,
         "code": code_entry(code),
