@@ -19,12 +19,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.model import ModelFacts, folder_digest
 from orchestrator.inspect.model_by_config import inspect_config
 from orchestrator.inspect.model_config import CONFIG_FILE
 from orchestrator.inspect.tables import SplitKey
 from orchestrator.inspect.tokens import sample_rows, texts_of
-from orchestrator.inspect.labels import LABEL
 from orchestrator.specs.data import DataSpec, training_domains
 from orchestrator.specs.model import FreshModel
 
