@@ -143,6 +143,11 @@ def can_pack(task: str, model_type: str) -> bool:
     return model_type in kinds
 
 
+def reads_first_token(model_type: str) -> bool:
+    """Whether a classification head reads nothing of a row but its first token, or the pooler's."""
+    return model_type in _PACKED_BY_MASK
+
+
 def can_do(task: str, model_type: str) -> bool:
     """Whether transformers, as far as is known here, does a task with this kind of model."""
     return model_type in _ABLE[task]

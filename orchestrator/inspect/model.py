@@ -30,7 +30,8 @@ from orchestrator.inspect.model_config import CONFIG_FILE, ModelConfig, read_con
 from orchestrator.inspect.modules import TensorGroup, grouped, is_embedding, layer_of
 from orchestrator.inspect.safetensors import BASE, Tensor, Weights, read_weights
 from orchestrator.records import Record
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, TextClassification
+from orchestrator.specs.task import predicts_tokens, reads_of_row
 from orchestrator.specs.task_checks import WRITES_TEXT
 
 TOKENIZER_FILES = (
@@ -177,7 +178,7 @@ def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]
 
 def model_warnings(facts: ModelFacts, spec: FineTuneSpec) -> tuple[str, ...]:
     """What may go wrong with this base."""
-    if can_do(spec.task.type, facts.model_type):
+    if can_do(_ability(spec), facts.model_type):
         return ()
     return (
         f"model.base: '{facts.model_type}' is newer than what is known here; whether transformers "
@@ -208,8 +209,14 @@ _FITTING = {
 }
 
 
+def _ability(spec: FineTuneSpec) -> str:
+    """The task whose kinds of bases a job needs: to score words a model must write them."""
+    scores_words = isinstance(spec.task, TextClassification) and predicts_tokens(spec.task)
+    return "causal-lm" if scores_words else spec.task.type
+
+
 def _unfit(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
-    task, kind = spec.task.type, facts.model_type
+    task, kind = _ability(spec), facts.model_type
     if not can_do(task, kind) and (is_known(kind) or not knows_more_than_this()):
         yield Problem(
             f"a model of type '{kind}' cannot do {task}",
@@ -232,11 +239,13 @@ def _too_long(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
     most, training = facts.max_positions, spec.training
     if most is None:
         return
-    if training.max_length > most:
+    times = reads_of_row(spec.task)[1]
+    if training.max_length * times > most:
+        shots = f" ({times - 1} examples and the row)" if times > 1 else ""
         yield Problem(
-            f"the base reads at most {most} tokens, not {training.max_length}",
+            f"the base reads at most {most} tokens, not {training.max_length * times}{shots}",
             path="training.max_length",
-            hint=f"write {most} or less, or choose a base that reads longer texts",
+            hint=f"write {most // times} or less, or choose a base that reads longer texts",
         )
     target = training.max_target_length or 0
     if isinstance(spec.task, WRITES_TEXT) and target > most:

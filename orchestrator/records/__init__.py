@@ -3,6 +3,7 @@
 from orchestrator.records.attempt import (
     REPORT_TOKEN_VARIABLE,
     CheckpointRef,
+    ContinuedRef,
     GateResult,
     Identity,
     Launch,
@@ -38,6 +39,7 @@ __all__ = [
     "AttemptState",
     "AuditEntry",
     "CheckpointRef",
+    "ContinuedRef",
     "Demand",
     "Directive",
     "Event",

@@ -23,6 +23,12 @@ class CheckpointRef(Record):
     world_size: int
 
 
+class ContinuedRef(CheckpointRef):
+    """A complete checkpoint of another job, whose optimizer state a new job begins with."""
+
+    job: str
+
+
 class Placed(Record):
     """Where a part of a gang is: `workers` of its ranks on one node of one backend."""
 
@@ -76,6 +82,10 @@ class Launch(LaunchHead):
     resume: tuple[CheckpointRef, ...] = Field(
         default=(),
         description="Checkpoints to resume from, best first; the next is used if one is damaged.",
+    )
+    continues: ContinuedRef | None = Field(
+        default=None,
+        description="What a first Attempt begins with in place of the base's own weights.",
     )
     report_url: str | None = Field(
         default=None, description="Where Reports are posted; absent: nowhere."
@@ -135,6 +145,10 @@ class Outcome(Record):
     message: str | None = None
     hint: str | None = None
     resumed_from_step: int | None = None
+    peak_memory_bytes: dict[Phase, int] = Field(
+        default_factory=dict,
+        description="Phase -> the most memory any rank held in it: of its GPU, else of the host.",
+    )
     step: int | None = Field(default=None, description="Last optimizer step taken.")
     checkpoint_step: int | None = Field(default=None, description="Newest complete checkpoint.")
     model: str | None = Field(default=None, description="name@N")

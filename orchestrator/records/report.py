@@ -45,8 +45,12 @@ class Report(Record):
         default_factory=dict,
         description=(
             "loss, grad_norm, learning_rate, samples_per_second, tokens_per_second, "
-            "<domain>/<metric> …"
+            "mfu, <domain>/<metric> …"
         ),
+    )
+    peak_memory_bytes: int | None = Field(
+        default=None,
+        description="Most memory the rank held in this phase: of its GPU, else of the host.",
     )
     checkpoint_step: int | None = Field(default=None, description="Newest step committed so far.")
     message: str | None = Field(default=None, description="One line for a person.")

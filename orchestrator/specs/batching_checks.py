@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.method import FreezeMethod
 from orchestrator.specs.task import CustomTask
 
 PATH = "training.batching"
@@ -30,7 +31,19 @@ def _collator(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _nothing_to_pack(spec: FineTune) -> Iterator[Problem]:
+    batching, method = spec.spec.training.batching, spec.spec.method
+    extracts = isinstance(method, FreezeMethod) and method.all_layers
+    if batching is not None and batching.packing and extracts:
+        yield Problem(
+            "the base reads every text once, before the head is trained: nothing is padded",
+            path=f"{PATH}.packing",
+            hint="remove it",
+        )
+
+
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
     ((PATH, "task.type"), _done_by_script),
     ((PATH, "data.collator"), _collator),
+    ((PATH, "method"), _nothing_to_pack),
 )

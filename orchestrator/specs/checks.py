@@ -25,6 +25,7 @@ from orchestrator.specs import (
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
 from orchestrator.specs.sizes import fewer_workers
 from orchestrator.specs.suggest import closest
@@ -178,6 +179,23 @@ def _patience(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _continues(spec: FineTune) -> Iterator[Problem]:
+    model = spec.spec.model
+    if model is None or not model.optimizer:
+        return
+    message = None
+    if scheme_of(model.base or "") not in ("models", "job"):
+        message = f"{model.shown} was not trained by a job, so there is no optimizer state"
+    elif isinstance(spec.spec.task, CustomTask):
+        message = "what a custom task's script makes of an optimizer is its own"
+    if message is not None:
+        yield Problem(
+            message,
+            path="model.optimizer",
+            hint="remove it, or name a base with models://name@version or job://name",
+        )
+
+
 def _multiples(number: int, of: int) -> str:
     below = number // of * of
     return f"write {below} or {below + of}" if below else f"write {of}"
@@ -283,6 +301,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("selection.every_steps", "training.max_steps"), _selection_steps),
     (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
     (("training.global_batch_size", "resources", "task"), _min_workers),
+    (("model", "task"), _continues),
     (("resources.min_workers", "resources.patience_seconds"), _patience),
     (("training.warmup_steps", "training.max_steps"), _warmup),
     (("training.precision", "resources.gpus_per_worker"), _precision),

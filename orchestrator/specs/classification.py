@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -19,6 +20,14 @@ MULTI_LABEL: ProblemKind = "multi_label"
 REGRESSION: ProblemKind = "regression"
 
 DEFAULT_THRESHOLD = 0.5
+
+TEXT_PLACE, PAIR_PLACE = "{text}", "{text_pair}"
+TEXT_PROMPT = f"{TEXT_PLACE}\nLabel:"
+PAIR_PROMPT = f"{TEXT_PLACE}\n{PAIR_PLACE}\nLabel:"
+"""What a causal model reads where the spec has no prompt."""
+
+OF_LIKELIHOOD = ("prompt", "verbalizers", "shots", "normalization")
+"""Fields that only likelihood has."""
 
 Label = Annotated[str, StringConstraints(min_length=1)]
 
@@ -90,6 +99,37 @@ class TextClassification(SpecModel):
         description="Probability from which multi_label gives a label; absent: 0.5.",
     )
 
+    by: Literal["head", "likelihood"] | None = Field(
+        default=None,
+        description=(
+            "Who decides: a new head on the base, or the likelihood of each label's words after a "
+            "prompt, by a causal model; absent: head."
+        ),
+    )
+    prompt: str | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "What is read before a label's words, with {text} in it, and {text_pair} of pairs; for "
+            "likelihood alone; absent: the texts and 'Label:' on lines of their own."
+        ),
+    )
+    verbalizers: dict[Label, Label] | None = Field(
+        default=None,
+        min_length=1,
+        description="Label -> the words that stand for it after the prompt; absent: its name.",
+    )
+    shots: int | None = Field(
+        default=None,
+        ge=0,
+        le=64,
+        description="Training rows that stand before each row with their labels; absent: none.",
+    )
+    normalization: Normalization | None = Field(
+        default=None,
+        description="What the log-likelihood of a label's words is divided by; absent: tokens.",
+    )
+
     @property
     def kind(self) -> ProblemKind:
         return self.problem or SINGLE_LABEL
@@ -97,6 +137,35 @@ class TextClassification(SpecModel):
     @property
     def has_pairs(self) -> bool:
         return bool(self.pairs)
+
+    @property
+    def by_likelihood(self) -> bool:
+        return self.by == "likelihood"
+
+    @property
+    def num_shots(self) -> int:
+        return self.shots or 0
+
+    @property
+    def normalized_by(self) -> Normalization:
+        return self.normalization or "tokens"
+
+    @property
+    def prompt_template(self) -> str:
+        return self.prompt or (PAIR_PROMPT if self.has_pairs else TEXT_PROMPT)
+
+    def prompt_of(self, texts: tuple[str, ...]) -> str:
+        """What is read of a row of one text, or of two."""
+        before, _, after = self.prompt_template.partition(TEXT_PLACE)
+        if len(texts) == 1:
+            return f"{before}{texts[0]}{after}"
+        places = {TEXT_PLACE: texts[0], PAIR_PLACE: texts[1]}
+        parts = re.split(f"({re.escape(TEXT_PLACE)}|{re.escape(PAIR_PLACE)})", self.prompt_template)
+        return "".join(places.get(part, part) for part in parts)
+
+    def words_of(self, label: str) -> str:
+        """What stands for a label after the prompt."""
+        return (self.verbalizers or {}).get(label, label)
 
     @property
     def decides_from(self) -> float:

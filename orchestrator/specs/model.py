@@ -71,6 +71,13 @@ class ModelSpec(SpecModel):
     fresh: FreshModel | None = Field(
         default=None, description="Instead of a base: a model with random weights, to pretrain."
     )
+    optimizer: bool = Field(
+        default=False,
+        description=(
+            "Go on from the newest checkpoint of the job that made the base, with the optimizer's "
+            "moments and the weights they belong to; for models:// and job://."
+        ),
+    )
 
     @model_validator(mode="after")
     def _one_start(self) -> ModelSpec:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from orchestrator.specs.base import SpecModel
+from orchestrator.specs.classification import ClassWeights as ClassWeights
 from orchestrator.specs.classification import TextClassification as TextClassification
 from orchestrator.specs.classification import classification_columns
 from orchestrator.specs.metrics import PROBLEM_METRICS, TASK_METRICS, TaskMetrics
@@ -123,6 +124,20 @@ UNLABELLED_TASKS = (MaskedLm, Denoising)
 
 LANGUAGE_TASKS = (CausalLm, Translation, Summarization, *UNLABELLED_TASKS)
 """Tasks whose model predicts tokens."""
+
+
+def predicts_tokens(task: TaskSpec) -> bool:
+    """Whether the model of a task has a head over the vocabulary, and no new one."""
+    if isinstance(task, TextClassification):
+        return task.by_likelihood
+    return isinstance(task, LANGUAGE_TASKS)
+
+
+def reads_of_row(task: TaskSpec) -> tuple[int, int]:
+    """How many sequences of a row are evaluated together, and how many times max_length each is."""
+    if not isinstance(task, TextClassification) or not task.by_likelihood:
+        return 1, 1
+    return len(task.labels or ("one", "other")), task.num_shots + 1
 
 
 def publishes(task: TaskSpec) -> bool:

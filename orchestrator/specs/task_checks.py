@@ -10,15 +10,16 @@ from orchestrator.specs.method import AdapterMethod, FreezeMethod, PretrainMetho
 from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
-    LANGUAGE_TASKS,
     SOURCE_PLACE,
     TEXT_PLACE,
     UNLABELLED_TASKS,
     CausalLm,
     Summarization,
+    TaskSpec,
     TextClassification,
     Translation,
     metrics_of,
+    predicts_tokens,
 )
 
 WRITES_TEXT = (Translation, Summarization)
@@ -121,11 +122,16 @@ def _texts_alone(spec: FineTune) -> Iterator[Problem]:
         yield Problem(told, path="evaluation.generation", hint="remove it")
 
 
+def _told(task: TaskSpec) -> str:
+    return f"{task.type} by likelihood" if isinstance(task, TextClassification) else task.type
+
+
 def _functions(spec: FineTune) -> Iterator[Problem]:
     """Functions that take the logits or labels of whole rows."""
     task, body = spec.spec.task, spec.spec
-    if not isinstance(task, LANGUAGE_TASKS):
+    if not predicts_tokens(task):
         return
+    what = _told(task)
     given = {
         "training.loss": body.training.loss,
         "data.collator": body.data.collator,
@@ -134,7 +140,7 @@ def _functions(spec: FineTune) -> Iterator[Problem]:
     for path, value in given.items():
         if value:
             yield Problem(
-                f"a function of one's own is given the classes of rows, and {task.type} has none",
+                f"a function of one's own is given the classes of rows, and {what} has none",
                 path=path,
                 hint="remove it; data.transform works, and task: {type: custom} runs any script",
             )
@@ -196,11 +202,11 @@ def _fresh(spec: FineTune) -> Iterator[Problem]:
 
 def _method(spec: FineTune) -> Iterator[Problem]:
     method = spec.spec.method
-    if not isinstance(spec.spec.task, LANGUAGE_TASKS) or method.type != "freeze":
+    if not predicts_tokens(spec.spec.task) or method.type != "freeze":
         return
     if method.all_layers:
         yield Problem(
-            f"nothing would learn: {spec.spec.task.type} puts no new head on the base",
+            f"nothing would learn: {_told(spec.spec.task)} puts no new head on the base",
             path="method.all_layers",
             hint="write num_layers instead, so that the upper layers learn",
         )

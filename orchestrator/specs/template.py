@@ -46,6 +46,10 @@ _EXAMPLES = {
     "task.pairs": "true",
     "task.label_separator": "';'",
     "task.threshold": "0.5",
+    "task.by": "likelihood",
+    "task.verbalizers": "{positive: great, negative: terrible}",
+    "task.shots": "4",
+    "task.normalization": "tokens",
     "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
@@ -97,6 +101,7 @@ _TASKS = {
     "summarization": Summarization,
 }
 _EXAMPLES_OF_TASKS = {
+    ("text-classification", "prompt"): "'{text} It was'",
     ("translation", "prompt"): "'English: {source} German:'",
     ("summarization", "prompt"): "'Summarize: {text}'",
     ("denoising", "objective"): "infill",

@@ -218,6 +218,13 @@ class CheckpointSpec(SpecModel):
     every_minutes: float | None = Field(
         default=None, gt=0, description="Save by time; absent (and no every_steps): 20."
     )
+    asynchronous: bool | None = Field(
+        default=None,
+        description=(
+            "Whether training waits only for a copy in memory, and not until it is written; "
+            "absent: where the copy fits."
+        ),
+    )
     keep: int = Field(
         default=2, ge=1, description="Complete checkpoints kept; older ones are deleted."
     )

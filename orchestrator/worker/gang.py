@@ -67,5 +67,11 @@ class Gang:
         dist.all_gather_object(values, value, group=self.group)
         return values
 
+    def total(self, number: int) -> int:
+        """The sum of every rank's number, on every rank."""
+        box = torch.tensor([number], dtype=torch.int64)
+        dist.all_reduce(box, group=self.group)
+        return int(box.item())
+
     def barrier(self) -> None:
         dist.barrier(group=self.group)

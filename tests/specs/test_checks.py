@@ -58,6 +58,8 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
      "text and label are the same column", "two columns"),
     ({"data": domains(extra={"test": [{"path": "x", "weight": 2.0}]})}, f"{EXTRA}.test[0].weight",
      "test is read once, whole", "remove it"),
+    ({"model": {"base": "hf://org/name", "optimizer": True}}, "model.optimizer",
+     "hf://org/name was not trained by a job", "job://name"),
     ({"resources": {"workers": 2, "min_workers": 4}}, "resources.min_workers",
      "4 workers at least are more than the 2", "write 2 or less"),
     ({"resources": {"workers": 4, "min_workers": 3}}, "resources.min_workers",

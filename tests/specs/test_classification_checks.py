@@ -89,11 +89,61 @@ def test_contradictions(sections: dict[str, Any], path: str, message: str, hint:
         {"task": {**NUMBERS, "pairs": True}, "data": WITH_PAIRS},
         {"task": SETS, "evaluation": {"metrics": ["samples_f1", "ece"]}},
         {"task": NUMBERS, "selection": {"metric": "camera/pearson", "mode": "max"}},
+        {"task": {**task(by="likelihood"), "shots": 4, "prompt": "{text} It was"}},
         {"evaluation": {"metrics": ["ece", "brier", "loss"]}},
     ],
 )
 def test_what_goes_together(sections: dict[str, Any]) -> None:
     assert check_spec(spec(**sections)) == []
+
+
+LIKELY = task(by="likelihood")
+
+
+@pytest.mark.parametrize(
+    ("sections", "path", "message", "hint"),
+    [
+        ({"task": task(shots=2)}, "task.shots", "a head reads no prompt", "task.by: likelihood"),
+        ({"task": {**LIKELY, "problem": "multi_label"}}, "task.by", "one label", "remove it"),
+        ({"task": {**LIKELY, "prompt": "Label:"}}, "task.prompt", "{text} stands no time", "once"),
+        (
+            {"task": {**LIKELY, "prompt": "{text} {text_pair}"}},
+            "task.prompt",
+            "a row has one text",
+            "task.pairs: true",
+        ),
+        (
+            {"task": {**LIKELY, "verbalizers": {"a": "yes", "b": "yes"}}},
+            "task.verbalizers",
+            "'yes' would stand for a and b alike",
+            "words of its own",
+        ),
+        (
+            {"task": {**LIKELY, "labels": ["a", "b"], "verbalizers": {"c": "x"}}},
+            "task.verbalizers.c",
+            "does not list 'c'",
+            "one of a, b",
+        ),
+        (
+            {"task": LIKELY, "method": {"type": "freeze", "all_layers": True}},
+            "method.all_layers",
+            "nothing would learn: text-classification by likelihood",
+            "num_layers",
+        ),
+        (
+            {"task": LIKELY, "training": {"loss": "mine:f"}, "runtime": {"code": "./c"}},
+            "training.loss",
+            "text-classification by likelihood has none",
+            "remove it",
+        ),
+    ],
+)
+def test_contradictions_of_likelihood(
+    sections: dict[str, Any], path: str, message: str, hint: str
+) -> None:
+    problem = next(p for p in check_spec(spec(**sections)) if p.path == path)
+    assert message in problem.message
+    assert hint in (problem.hint or "")
 
 
 def test_old_specs_keep_their_identity() -> None:

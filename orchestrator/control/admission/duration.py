@@ -182,17 +182,24 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     return case.weight_bytes * case.model.saved_parameters + state
 
 
+COPY_BYTES = 3e9  # a second, of one worker's memory or from its GPU to pinned memory
+
+
 @dataclass(frozen=True, slots=True)
 class SaveRates:
-    """Bytes a second of the whole gang: to the disk it waits for, and on to the store."""
+    """Bytes a second of the whole gang: to what it waits for, and on to the store."""
 
     stall_bytes: float
     upload_bytes: float
 
 
-def save_rates(speed: Speed, *, local: bool) -> SaveRates:
-    """Into a store that is a folder (`local`), or one beyond the network."""
-    return SaveRates(speed.disk_bytes, speed.disk_bytes if local else speed.store_bytes)
+def save_rates(speed: Speed, *, local: bool, copied: bool = False) -> SaveRates:
+    """Into a store that is a folder (`local`), or one beyond the network.
+
+    `copied`: training waits for a copy in memory alone.
+    """
+    stall = COPY_BYTES if copied else speed.disk_bytes
+    return SaveRates(stall, speed.disk_bytes if local else speed.store_bytes)
 
 
 def plan_checkpoints(

@@ -6,7 +6,7 @@ at both ends, and what does not fit with the fewest is refused before a gang fin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from orchestrator.control.admission.machine import Machine
@@ -39,6 +39,23 @@ def fits_at_both_ends(machine: Machine, spec: FineTuneSpec) -> Callable[[MemoryC
     return fits
 
 
+def mended_by_fewer(
+    reasons: tuple[PlanReason, ...],
+    spec: FineTuneSpec,
+    reasons_with: Callable[[int], Iterable[PlanReason]],
+) -> int | None:
+    """The most workers with which the machine's own reasons fall away; None: they stand.
+
+    Args:
+        reasons: Why all workers do not fit.
+        spec: Resolved.
+        reasons_with: Those with another number of workers.
+    """
+    if not reasons or not all(reason.of_machine for reason in reasons):
+        return None
+    return next((n for n in fewer_workers(spec) if not any(reasons_with(n))), None)
+
+
 def fewest_reasons(machine: Machine, case: MemoryCase, spec: FineTuneSpec) -> Iterator[PlanReason]:
     """The smallest gang's workers need more memory than there is."""
     smallest = smallest_case(case, spec)
@@ -54,3 +71,10 @@ def fewest_reasons(machine: Machine, case: MemoryCase, spec: FineTuneSpec) -> It
         change=f"write resources.min_workers: {least}",
         of_machine=True,
     )
+
+
+def fitting_caution(spec: FineTuneSpec, workers: int | None) -> Iterator[str]:
+    """That it will not begin with all its workers here; `workers`: with how many, if so."""
+    if workers is not None:
+        all_workers = spec.resources.workers
+        yield f"this machine holds {workers} of {all_workers} workers: it begins with these"

@@ -33,6 +33,11 @@ class PlanInputs:
     code_sha256: str | None = None  # of the user's code, packed
 
     @property
+    def num_outputs(self) -> int:
+        """Of a classification head: one a label, or the one number of a regression."""
+        return max(len(self.data.labels), 1)
+
+    @property
     def surroundings(self) -> Surroundings:
         data = self.data
         return Surroundings(

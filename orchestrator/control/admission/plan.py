@@ -6,7 +6,8 @@ Called by `server`, which gathers the facts; nothing is looked up here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.control.admission.adapters import adapter_choices
 from orchestrator.control.admission.cautions import (
@@ -29,10 +30,14 @@ from orchestrator.control.admission.duration import (
     with_checkpoints,
 )
 from orchestrator.control.admission.fewest import (
+    case_at,
     fewest_reasons,
     fits_at_both_ends,
+    fitting_caution,
+    mended_by_fewer,
     smallest_case,
 )
+from orchestrator.control.admission.gang_memory import gang_memory
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -43,11 +48,8 @@ from orchestrator.control.admission.machine import (
     memory_reasons,
 )
 from orchestrator.control.admission.memory import (
-    RUNTIME_BYTES,
     MemoryCase,
     buffer_sizes,
-    host_load_bytes,
-    host_worker_bytes,
     worker_memory,
 )
 from orchestrator.control.admission.records import (
@@ -56,17 +58,15 @@ from orchestrator.control.admission.records import (
     DiskPlan,
     DrawPlan,
     FewestPlan,
-    MemoryPlan,
     Plan,
     PlanReason,
-    Precision,
     SplitPlan,
-    StageMemory,
     StepPlan,
     TimePlan,
 )
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
+from orchestrator.control.admission.snapshots import copy_reasons, held_bytes, with_writing
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
@@ -74,6 +74,7 @@ from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassific
 from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
+from orchestrator.specs.task import reads_of_row
 from orchestrator.specs.task_checks import target_length
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
@@ -92,19 +93,23 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
+        memory_case(resolved.spec, model, lengths, inputs.num_outputs),
         resolved.spec.training.global_batch_size,
         fits_at_both_ends(machine, resolved.spec),
     )
-    resolved = with_engine(resolved, case)
+    resolved = with_writing(with_engine(resolved, case), machine, case)
     # 3. What it costs.
     estimate = _estimate(inputs, resolved.spec, case, lengths)
     # 4. The verdict.
-    reasons = tuple(_reasons(machine, case, resolved.spec, estimate))
+    held = held_bytes(resolved, case, estimate.checkpoint.count)
+    reasons, begins_with = _verdict(inputs, resolved, case, estimate, held)
     return Plan(
         verdict="refused" if reasons else "fits",
         reasons=reasons,
-        warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
+        warnings=(
+            *_warnings(inputs, inputs.model, resolved, machine, case),
+            *fitting_caution(resolved.spec, begins_with),
+        ),
         choices=(
             *_data_choices(inputs.spec.spec, resolved.spec),
             *adapter_choices(inputs.spec.spec.method, resolved.spec.method, inputs.model),
@@ -118,7 +123,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
         draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
-        memory=_memory(machine, case),
+        memory=gang_memory(machine, case, held),
         steps=estimate.steps,
         time=estimate.time,
         checkpoint=estimate.checkpoint,
@@ -132,15 +137,10 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
     body = resolved.spec
-    model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
-    longest = body.training.max_length + (target_length(body) or 0)
+    model = trained_model(inputs.model, body.task, body.method, inputs.num_outputs)
+    longest = body.training.max_length * reads_of_row(body.task)[1] + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
     return resolved, model, lengths.learned_by(body.task)
-
-
-def num_outputs(inputs: PlanInputs) -> int:
-    """Of a classification head: one a label, or the one number of a regression."""
-    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def memory_case(
         length=lengths.longest,
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
-        evaluation_rows=spec.evaluation.batch_size or 1,
+        evaluation_rows=(spec.evaluation.batch_size or 1) * reads_of_row(spec.task)[0],
         **buffer_sizes(engine.deepspeed),
     )
 
@@ -184,7 +184,11 @@ def _estimate(
     time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
     checkpoint = plan_checkpoints(
-        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+        spec,
+        case,
+        steps,
+        time.train_seconds,
+        save_rates(speed, local=local, copied=bool(spec.checkpoint.asynchronous)),
     )
     return _Estimate(
         steps=steps,
@@ -205,7 +209,7 @@ def _fewest(
         workers=smallest.workers,
         micro_batch_size=smallest.micro_batch_size,
         worker_bytes=worker_memory(smallest).total_bytes,
-        host_worker_bytes=host_bytes_of_worker(smallest),
+        host_worker_bytes=host_bytes_of_worker(smallest) + held_bytes(resolved, smallest, 2),
         total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
     )
 
@@ -228,8 +232,9 @@ def _generated(inputs: PlanInputs, spec: FineTuneSpec) -> dict[str, int]:
 def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work:
     """What is evaluated."""
     return Work(
-        test_rows=total_rows(inputs.data, "test"),
-        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
+        test_rows=total_rows(inputs.data, "test") * reads_of_row(spec.task)[0],
+        valid_rows=total_rows(inputs.data, "valid", watched_domains(spec))
+        * reads_of_row(spec.task)[0],
         lengths=lengths,
         judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
         start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
@@ -261,54 +266,6 @@ def _disk(
     )
 
 
-def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
-    worker = worker_memory(case)
-    return MemoryPlan(
-        device="gpu" if case.on_gpu else "cpu",
-        worker=worker,
-        worker_bytes=worker.total_bytes,
-        host_worker_bytes=host_worker_bytes(case, worker),
-        host_load_bytes=host_load_bytes(case),
-        runtime_bytes=RUNTIME_BYTES,
-        host_bytes=case.workers * host_bytes_of_worker(case) + RUNTIME_BYTES,
-        host_limit_bytes=machine.host_limit_bytes,
-        host_available_bytes=machine.hardware.available_memory_bytes,
-        gpu_limit_bytes=machine.gpu_limit_bytes if case.on_gpu else None,
-        by_stage=tuple(_by_stage(case)),
-    )
-
-
-def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
-    """The same job with every other stage and precision."""
-    full: Precision = "tf32" if case.precision == "tf32" else "fp32"
-    precisions: tuple[Precision, ...] = (full, "bf16", "fp16")
-    for precision in precisions if case.on_gpu else precisions[:2]:
-        for stage in (0, 1, 2, 3):
-            other = replace(
-                case,
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                offload=case.offload if stage == case.zero_stage else "none",
-            )
-            yield StageMemory(
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                worker_bytes=worker_memory(other).total_bytes,
-                chosen=other == case,
-            )
-    if case.strategy == "ddp":
-        total = worker_memory(case).total_bytes
-        yield StageMemory(
-            strategy="ddp",
-            zero_stage=0,
-            precision=case.precision,
-            worker_bytes=total,
-            chosen=True,
-        )
-
-
 def _reasons(
     machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
 ) -> Iterator[PlanReason]:
@@ -326,6 +283,28 @@ def _reasons(
     yield from memory_reasons(machine, case, spec)
     yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
+
+
+def _verdict(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, held: int
+) -> tuple[tuple[PlanReason, ...], int | None]:
+    """Why it is refused; or with how many workers it begins where not all fit."""
+    machine = Machine(inputs.hardware, resolved.spec.resources)
+    reasons = (
+        *_reasons(machine, case, resolved.spec, estimate),
+        *copy_reasons(machine, case, held),
+    )
+    fewer = partial(_reasons_with, inputs, resolved, case, estimate)
+    begins_with = mended_by_fewer(reasons, resolved.spec, fewer)
+    return (() if begins_with is not None else reasons), begins_with
+
+
+def _reasons_with(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, workers: int
+) -> Iterator[PlanReason]:
+    spec = with_workers(resolved, workers).spec
+    machine = Machine(inputs.hardware, spec.resources)
+    yield from _reasons(machine, case_at(case, spec, workers), spec, estimate)
 
 
 def _warnings(

@@ -81,6 +81,9 @@ class MemoryPlan(Facts):
     worker_bytes: int = Field(description="Total of `worker`.")
     host_worker_bytes: int = Field(description="Host memory of one worker while training.")
     host_load_bytes: int = Field(description="Host memory of one worker while it loads the base.")
+    snapshot_bytes: int = Field(
+        default=0, description="Beside both: the copy of a checkpoint until it is written."
+    )
     runtime_bytes: int = Field(description="Ray, its helpers and the orchestrator itself.")
     host_bytes: int = Field(description="Host memory of everything together.")
     host_limit_bytes: int = Field(description="Memory of the machine, or of its control group.")

@@ -21,7 +21,7 @@ from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification, metrics_of
+from orchestrator.specs.task import TextClassification, metrics_of, predicts_tokens
 from orchestrator.specs.task_checks import target_length
 
 DEFAULT_EPOCHS = 3.0
@@ -62,7 +62,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     _resolve_selection(body, metrics)
     evaluation = body["evaluation"]
     evaluation.setdefault("metrics", list(metrics.shown))
-    is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
+    is_language = predicts_tokens(spec.spec.task)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
     target = target_length(spec.spec)
@@ -83,7 +83,10 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
     body = document["spec"]
     if around.model is not None:
-        body["model"] = around.model.model_dump(mode="json", exclude_none=True)
+        written_model = spec.spec.model
+        optimizer = written_model is not None and written_model.optimizer
+        pinned = around.model.model_dump(mode="json", exclude_none=True)
+        body["model"] = {**pinned, "optimizer": optimizer}
     body["output"].setdefault("store", around.default_store)
     body["output"].setdefault("name", spec.metadata.name)
     return document

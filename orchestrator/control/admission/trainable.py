@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.control.admission.adapters import AdapterSize, adapter_size
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import AdapterMethod, FreezeMethod, MaskedLm, MethodSpec, TaskSpec
-from orchestrator.specs.task import LANGUAGE_TASKS
+from orchestrator.specs.task import predicts_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def trained_model(
 
     A new one of `num_labels` outputs, or that of the vocabulary, which every language model has.
     """
-    vocabulary = facts.vocab_size if isinstance(task, LANGUAGE_TASKS) else 0
+    vocabulary = facts.vocab_size if predicts_tokens(task) else 0
     if vocabulary:
         head = 0 if facts.tied_embeddings else vocabulary * facts.hidden_size
         if isinstance(task, MaskedLm):

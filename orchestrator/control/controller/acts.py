@@ -21,6 +21,7 @@ from orchestrator.control.backends.base import (
     is_alive,
 )
 from orchestrator.control.controller.conclusion import Ending, conclude
+from orchestrator.control.controller.continuing import continued
 from orchestrator.control.controller.endings import finished_outcome, read_remains, remember
 from orchestrator.control.controller.launching import launch_request
 from orchestrator.control.controller.policy import next_rung
@@ -79,6 +80,7 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     resume = resume_points(spec.spec, checkpoints.candidates())
     # 2. The number, for good.
     best = resume[0] if resume else None
+    begins_with = None if resume else continued(spec.spec, store)
     record = {
         "run": documents.identity.run,
         "started_at": attempt.created_at,
@@ -101,6 +103,7 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
         placement=attempt.placement,
         base_path=str(base) if base else None,
         resume=resume,
+        continues=begins_with,
         report_url=place.report_url,
         cache=str(folders.cache) if folders else None,
         scratch=str(folders.scratch) if folders and folders.scratch else None,

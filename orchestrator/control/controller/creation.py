@@ -110,7 +110,9 @@ def demand_of_plan(plan: Plan) -> Demand:
     """
     resources = plan.spec.spec.resources
     asked = resources.memory_gb_per_worker
-    memory = plan.memory.host_worker_bytes if plan.memory is not None else 0
+    memory = 0
+    if plan.memory is not None:
+        memory = plan.memory.host_worker_bytes + plan.memory.snapshot_bytes
     if plan.fewest is not None:  # a worker of a smaller gang holds a larger share
         memory = max(memory, plan.fewest.host_worker_bytes)
     if asked is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
+from orchestrator.control.controller.continuing import continued
 from orchestrator.control.controller.secrets import Secrets
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.code import Code
@@ -170,7 +171,12 @@ def look(
         base_digest=found.digest,
         code_sha256=validated.code.sha256 if validated.code is not None else None,
     )
-    return Looked(loaded, found.base, inputs, make_plan(inputs), validated.code)
+    plan = make_plan(inputs)
+    # 5. What it begins with beside the base, where that is made already.
+    if found.base is not None and found.base.path is not None:
+        with located(loaded.positions):
+            continued(plan.spec.spec, store)
+    return Looked(loaded, found.base, inputs, plan, validated.code)
 
 
 def _validated(

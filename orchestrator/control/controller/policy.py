@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.control.controller.resume import HALF_WIDTH
 from orchestrator.records import Job, Reason
 from orchestrator.specs import FineTuneSpec, QloraMethod
 from orchestrator.specs.sizes import fitting_micro_batch
@@ -145,7 +146,7 @@ def _next_stage(spec: FineTuneSpec) -> int | None:
     highest = 2 if isinstance(spec.method, QloraMethod) else 3  # 4-bit weights cannot be sharded
     if stage is None or stage >= highest or spec.resources.workers == 1:
         return None
-    if stage == 0 and spec.training.precision != "fp32":
+    if stage == 0 and spec.training.precision in HALF_WIDTH:
         return None
     return stage + 1
 

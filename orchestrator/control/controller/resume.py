@@ -16,6 +16,7 @@ from orchestrator.records import CheckpointRef
 from orchestrator.specs import CustomTask, EngineSpec, FineTuneSpec
 from orchestrator.storage.checkpoints import Checkpoint
 
+HALF_WIDTH = ("bf16", "fp16")
 RECORDED_ENGINE = ("zero_stage", "micro_batch_size", "gradient_checkpointing", "offload")
 
 SHARDED_BY = ("zero_stage",)
@@ -75,6 +76,6 @@ def _has_two_forms(spec: FineTuneSpec, saved: Mapping[str, Any]) -> bool:
     """Without ZeRO, weights of half precision have their fp32 copy in another engine's form."""
     return (
         spec.engine.strategy == "deepspeed"
-        and spec.training.precision != "fp32"
+        and spec.training.precision in HALF_WIDTH
         and 0 in (saved.get("zero_stage"), spec.engine.zero_stage)
     )

@@ -24,7 +24,7 @@ from orchestrator.interfaces.cli.tables import plain_table
 BLOCKS = "▁▂▃▄▅▆▇█"
 SPARK_COLUMNS = 20
 MOST_STEPS = 8
-_OF_SPEED = ("learning_rate", "grad_norm", "samples_per_second", "tokens_per_second")
+_OF_SPEED = ("learning_rate", "grad_norm", "samples_per_second", "tokens_per_second", "mfu")
 
 
 def comparison_views(a: Side, b: Side, found: Comparison) -> Iterator[RenderableType]:

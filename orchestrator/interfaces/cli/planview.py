@@ -159,6 +159,8 @@ def _worker_table(memory: MemoryPlan) -> Table:
     if memory.device == "gpu":
         table.add_row("host, in training", figures.size(memory.host_worker_bytes))
     table.add_row("host, at load", figures.size(memory.host_load_bytes))
+    if memory.snapshot_bytes:
+        table.add_row("host, copy of a checkpoint", figures.size(memory.snapshot_bytes))
     return table
 
 

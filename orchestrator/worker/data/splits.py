@@ -67,6 +67,12 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
     )
 
 
+def learned_rows(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table]) -> pa.Table:
+    """The rows of all domains that are learned from, in order."""
+    assert spec.data.train_on is not None, "the plan resolves train_on"
+    return pa.concat_tables([tables[domain, "train"] for domain in spec.data.train_on])
+
+
 def table_digest(table: pa.Table) -> str:
     """sha256 over the rows' contents, in order, whatever the files they came from."""
     digest = hashlib.sha256()

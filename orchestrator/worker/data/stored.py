@@ -13,7 +13,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,35 +77,43 @@ class RowCache:
     def rows(self, key: str, encode: Callable[[], Encoded]) -> Encoded:
         """The rows of a key: from their file, or encoded and kept.
 
-        A file that is not what was written is made anew. Rows whose kind does not say that they
-        can be stored are encoded every time; so are all where the folder takes no files.
+        Rows whose kind does not say that they can be stored are encoded every time; so are all
+        where the folder takes no files.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with self._alone(key):
-                found = self._find(key)
-                if found is not None:
-                    return found
-                encoded = encode()
-                if not isinstance(encoded, StorableRows) or not len(encoded):
-                    return encoded
-                written = self._write(key, table_of(encoded))
-        except OSError as error:
-            logger.warning("encoded rows are not kept in %s: %s", self.folder, error)
-            return encode()
-        self._evict(keep=written)
-        return self._find(key) or encoded
+        fresh: Encoded | None = None
+        with self._alone(key):
+            found = self.find(key)
+            if found is None:
+                fresh = encode()
+                if isinstance(fresh, StorableRows) and len(fresh):
+                    found = self.keep(key, table_of(fresh))
+        if found is not None:
+            return StoredRows(found)
+        assert fresh is not None
+        return fresh
 
-    def _find(self, key: str) -> StoredRows | None:
+    def find(self, key: str) -> pa.Table | None:
+        """What is kept of a key, mapped; a file that is not what was written is removed."""
         for path in self.folder.glob(f"{key}.*.arrow"):
             promised = path.suffixes[-2].removeprefix(".")
-            if _checksum(path) == promised:
-                with suppress(pa.ArrowInvalid, KeyError, ValueError):
+            with suppress(pa.ArrowInvalid, OSError):
+                if _checksum(path) == promised:
                     os.utime(path)  # used now: what was not for longest goes first
-                    return StoredRows(pa.ipc.open_file(pa.memory_map(str(path))).read_all())
-            logger.warning("%s is damaged: its rows are encoded again", path)
+                    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            logger.warning("%s is damaged: its rows are made again", path)
             path.unlink(missing_ok=True)
         return None
+
+    def keep(self, key: str, table: pa.Table) -> pa.Table | None:
+        """Keeps a table of one batch; it as it is found then, or None where nothing is taken."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            written = self._write(key, table)
+        except OSError as error:
+            logger.warning("encoded rows are not kept in %s: %s", self.folder, error)
+            return None
+        self._evict(keep=written)
+        return self.find(key)
 
     def _write(self, key: str, table: pa.Table) -> Path:
         """Complete under its name, or not there at all."""
@@ -138,8 +146,13 @@ class RowCache:
     def _alone(self, key: str) -> Iterator[None]:
         """One process at a time, whatever its job; the kernel gives the lock back when it ends."""
         lock = self.folder / f".{key[:2]}.lock"  # few files, for any number of keys
-        with lock.open("w") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with ExitStack() as held:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stream = held.enter_context(lock.open("w"))
+                fcntl.flock(stream, fcntl.LOCK_EX)
+            except OSError as error:
+                logger.warning("%s takes no files: %s", self.folder, error)
             yield
 
 

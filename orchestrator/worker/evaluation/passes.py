@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from orchestrator.worker.data.batches import PADDING
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded, ScoresCandidates, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class EvaluationPass:
         with torch.no_grad():
             for indices in self._my_batches(encoded):
                 rows = [encoded[int(index)] for index in indices]
-                batch = self.task.collate(rows, self.tokenizer)
+                batch = self._collated(rows)
                 labels = batch.pop("labels").to(self.device)
                 outputs = forward(**{key: value.to(self.device) for key, value in batch.items()})
                 real = indices != PADDING
@@ -51,6 +51,11 @@ class EvaluationPass:
 
     def evaluate(self, forward: Callable[..., Any], encoded: Encoded) -> dict[str, Any]:
         return self.task.metrics(self.predict(forward, encoded), encoded.targets)
+
+    def _collated(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        if isinstance(self.task, ScoresCandidates):
+            return self.task.collate_candidates(rows, self.tokenizer)
+        return self.task.collate(rows, self.tokenizer)
 
     def _my_batches(self, encoded: Encoded) -> Iterator[np.ndarray]:
         """Batches of rows of like length (little padding), dealt to the ranks in turn."""

@@ -125,7 +125,9 @@ def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -
     ]
     front = {
         "library_name": "transformers" if adapter_of is None else "peft",
-        "pipeline_tag": _PIPELINES[spec.task.type],
+        "pipeline_tag": "text-generation"
+        if isinstance(spec.task, TextClassification) and spec.task.by_likelihood
+        else _PIPELINES[spec.task.type],
         "base_model": _base(launch) if adapter_of is None else adapter_of.name,
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
@@ -166,6 +168,9 @@ def _classified(task: TextClassification) -> str:
     if task.kind == REGRESSION:
         return f"{task.type}{of} as a regression: a number for each"
     labels = ", ".join(task.labels or ())
+    if task.by_likelihood:
+        shots = f", after {task.num_shots} examples" if task.num_shots else ""
+        return f"{task.type}{of} into {labels} by the likelihood of their words{shots}"
     if task.kind == MULTI_LABEL:
         return f"{task.type}{of} with any number of {labels}, from {task.decides_from:g} on"
     return f"{task.type}{of} into {labels}"
@@ -297,6 +302,8 @@ def _use(launch: Launch, loads: Loads) -> str:
         'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
     ]
     task = launch.spec.spec.task
+    if isinstance(task, TextClassification) and task.by_likelihood:
+        return "\n".join(["```python", *lines, "```"]) + "\n\n" + _asked(task)
     if isinstance(task, TextClassification) and task.has_pairs:
         lines += ["", 'inputs = tokenizer(text, text_pair, truncation=True, return_tensors="pt")']
     prompt = getattr(task, "prompt", None)
@@ -304,11 +311,20 @@ def _use(launch: Launch, loads: Loads) -> str:
     return "\n".join(["```python", *lines, "```"]) + read
 
 
+def _asked(task: TextClassification) -> str:
+    words = ", ".join(f"`{task.words_of(label)}`" for label in task.labels or ())
+    return (
+        f"It reads {task.prompt_template!r} and is asked which of {words} is likeliest after it by "
+        f"log-likelihood (divided by: {task.normalized_by}); `orchestrator predict` does so, and "
+        "label_prompt.json holds what it needs, with the training rows that are shown as examples."
+    )
+
+
 def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
     """How to load it with its labels, which an adapter's config does not hold."""
     task = launch.spec.spec.task
     loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
-    if isinstance(task, TextClassification):
+    if isinstance(task, TextClassification) and not task.by_likelihood:
         problem = _PROBLEM_TYPES.get(task.kind)
         more = f', problem_type="{problem}"' if problem else ""
         loaded = (

@@ -24,6 +24,10 @@ def load_predictor(folder: Path, spec: Mapping[str, Any], base: Path | None = No
         from orchestrator.worker.serving.write import TextPredictor
 
         return TextPredictor.load(folder, spec, base)
+    if task.get("by") == "likelihood":
+        from orchestrator.worker.serving.likelihood import LikelihoodPredictor
+
+        return LikelihoodPredictor.load(folder, spec, base)
     from orchestrator.worker.serving.predict import Predictor
 
     length = spec.get("training", {}).get("max_length")

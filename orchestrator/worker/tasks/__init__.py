@@ -24,6 +24,10 @@ from orchestrator.worker.tasks.base import Task
 def task_for(spec: FineTuneSpec, base: Path) -> Task:
     """The task of a resolved spec on the base in a folder."""
     task, training = spec.task, spec.training
+    if isinstance(task, TextClassification) and task.by_likelihood:
+        from orchestrator.worker.tasks.label_likelihood import LabelLikelihoodTask
+
+        return LabelLikelihoodTask(task, training.max_length)
     if isinstance(task, TextClassification):
         from orchestrator.worker.tasks.text_classification import TextClassificationTask
 

@@ -87,6 +87,30 @@ class GivesProbabilities(Protocol):
 
 
 @runtime_checkable
+class ScoresCandidates(Protocol):
+    """A task that learns one sequence of a row and is evaluated on several."""
+
+    def collate_candidates(
+        self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
+    ) -> dict[str, torch.Tensor]:
+        """What `predictions` reads: of all candidates, in place of `collate`."""
+        ...
+
+
+@runtime_checkable
+class DrawsExamples(Protocol):
+    """A task that shows rows of training before others, and remembers them with the model."""
+
+    def draw(self, train: pa.Table, key: str) -> None:
+        """By the key alone, which holds what the rows are and the seed."""
+        ...
+
+    def write_beside(self, folder: Path) -> None:
+        """Adds what was drawn to the folder that is published."""
+        ...
+
+
+@runtime_checkable
 class SumsRows(Protocol):
     """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
 

@@ -1,13 +1,15 @@
 """The worker's side of checkpoints: stage on disk, upload behind the step loop, restore by hash.
 
-The step loop waits only for the copy on the local disk (and for the upload before, so that at most
-one checkpoint is on its way). What may be resumed from is decided by the manifests in the store.
+The step loop waits only for a copy in memory (and for the checkpoint before, so that at most one is
+on its way): a thread writes it to the local disk and sends it off. What may be resumed from is
+decided by the manifests in the store.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +22,7 @@ from orchestrator.specs import CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.training import universal
+from orchestrator.worker.training.snapshot import Write
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +73,16 @@ class Checkpointer:
         folder.mkdir(parents=True)
         return folder
 
-    def submit_checkpoint(self, step: int, folder: Path, progress: Progress) -> None:
-        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored."""
+    def submit_checkpoint(
+        self, step: int, folder: Path, progress: Progress, writes: Sequence[Write] = ()
+    ) -> None:
+        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored.
+
+        `writes` are done first: files of which only a copy in memory was taken.
+        """
         if self._gang.is_first:
             (folder / PROGRESS_FILE).write_text(progress.model_dump_json())
-        self._pending.append(self._uploads.submit(self._upload, step, folder, progress))
+        self._pending.append(self._uploads.submit(self._upload, step, folder, progress, writes))
 
     def submit_weights(self, step: int, folder: Path) -> None:
         """Keeps weights that may be published; before the checkpoint that refers to them."""
@@ -96,7 +104,9 @@ class Checkpointer:
         self.wait()
         self._uploads.shutdown()
 
-    def _upload(self, step: int, folder: Path, progress: Progress) -> None:
+    def _upload(self, step: int, folder: Path, progress: Progress, writes: Sequence[Write]) -> None:
+        for write in writes:
+            write()
         attempt = self._launch.attempt
         self._store.upload_rank(attempt, step, self._gang.rank, folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,6 +174,27 @@ def restore(store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path) -
         if gang.is_first:
             logger.warning("skipping checkpoint of step %d: %s", reference.step, problems[0])
     return None
+
+
+def fetch_continued(
+    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
+) -> Path | None:
+    """Another job's checkpoint that a first Attempt begins with, on this node; None: there is none.
+
+    Raises IntegrityError where it is damaged or gone by now.
+    """
+    reference = launch.continues
+    if reference is None:
+        return None
+    folder = scratch / f"continues-{reference.attempt}-{reference.step}"
+    problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
+    if problems := [text for text in gang.gather(problem) if text]:
+        hint = "remove model.optimizer to begin with the base's weights and new moments"
+        raise IntegrityError(f"the checkpoint of {reference.job}: {problems[0]}", hint=hint)
+    if gang.local_rank == 0 and launch.spec.spec.engine.strategy == "deepspeed":
+        universal.convert(folder)
+    gang.barrier()
+    return folder
 
 
 def _make_fit(

@@ -31,9 +31,16 @@ from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.features import with_features
 from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder, grouped
-from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.splits import (
+    Splits,
+    encode_splits,
+    learned_rows,
+    load_tables,
+    table_digest,
+)
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
@@ -49,12 +56,19 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import DrawsExamples
 from orchestrator.worker.training.arguments import (
     optimizer_name,
     total_steps,
     training_arguments,
 )
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, Restored, restore
+from orchestrator.worker.training.checkpointing import (
+    Checkpointer,
+    Progress,
+    Restored,
+    fetch_continued,
+    restore,
+)
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -85,12 +99,18 @@ def run_rank(launch: Launch, entered_at: float) -> None:
     }
     with Reporter(launch, gang.rank, store) as reporter:
         with node_folders(launch) as folders:
-            parts = (launch, gang, store, reporter, Clock(reporter, seconds), folders)
-            outcome = _attempt_of(launch)(*parts).run()
+            clock = Clock(reporter, seconds)
+            outcome = _attempt_of(launch)(launch, gang, store, reporter, clock, folders).run()
+        outcome = outcome.model_copy(update={"peak_memory_bytes": _largest(gang, clock.peaks)})
         if gang.is_first:
             store.put_outcome(launch.attempt, outcome.model_dump(mode="json"))
             reporter.update(message=outcome.message)
         gang.barrier()
+
+
+def _largest(gang: Gang, peaks: dict[Phase, int]) -> dict[Phase, int]:
+    found = gang.gather(peaks)
+    return {phase: max(of.get(phase, 0) for of in found) for phase in peaks}
 
 
 def _attempt_of(launch: Launch) -> type[Attempt] | type[CustomAttempt]:
@@ -153,7 +173,9 @@ class Attempt:
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
-            run = self._prepare(start, tokenizer, splits, evaluation, progress)
+            cache = RowCache(self.folders.cache / "rows", row_limit())
+            learned, rows = with_features(self.launch, model, evaluation, splits, cache)
+            run = self._prepare(start, tokenizer, rows, learned, progress)
             step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
@@ -166,6 +188,10 @@ class Attempt:
             published = load_trained(task, folder, start, self.spec.method)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
             gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
+            if self.spec.evaluation.explain:
+                from orchestrator.worker.publishing.explanations import explain_published
+
+                explain_published(self.launch, evaluation, published, splits, folder)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, (metrics, gates), step)
 
@@ -193,6 +219,9 @@ class Attempt:
     def _read(self, functions: Functions, encode: RowEncoder) -> Splits:
         tables = load_tables(self.spec, self.folders.cache)
         changed = transformed(tables, functions, self.spec.task, self.gang)
+        if isinstance(encode.task, DrawsExamples):
+            rows = learned_rows(self.spec, changed)
+            encode.task.draw(rows, f"{table_digest(rows)}/{self.spec.training.seed}")
         return encode_splits(self.spec, changed, encode)
 
     def _prepare(
@@ -241,11 +270,20 @@ class Attempt:
         )
         return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
 
+    def _continued(self) -> Path | None:
+        reference = self.launch.continues
+        if reference is None:
+            return None
+        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
+        theirs = CheckpointStore(store, reference.job)
+        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
+
     def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         run.is_resized = restored is not None and restored.is_resized
+        run.continues = None if restored else self._continued()
         trainer = FineTuneTrainer(run, model, arguments)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
@@ -277,6 +315,8 @@ class Attempt:
             if isinstance(self.spec.method, AdapterMethod) and self.spec.method.merge:
                 merge_in_place(run.task, folder, run.start)
             complete_folder(folder, run.tokenizer)
+            if isinstance(run.task, DrawsExamples):
+                run.task.write_beside(folder)
         self.gang.barrier()
         if handed_over and self.gang.is_first:
             self.store.delete_weights(attempt, step)

@@ -11,7 +11,6 @@ What is changed, and why:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Sequence
@@ -32,7 +31,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
 from orchestrator.errors import TrainingDiverged
 from orchestrator.records import Launch
@@ -48,9 +46,12 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks.base import ChangesByEpoch, Counts, Encoded, Task
 from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
+from orchestrator.worker.training.continuing import begin_with
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups
+from orchestrator.worker.training.measuring import Speedometer, peak_bytes
 from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.saving import Saver, learning_names
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
 SAVE, STOP = 1, 2  # flags rank 0 gives the gang after each step
@@ -75,6 +76,7 @@ class Run:
     progress: Progress
     num_steps: int
     is_resized: bool = False  # resumed from what a gang of another size had saved
+    continues: Path | None = None  # another job's checkpoint, in place of new moments
     stopped_by_directive: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     last_step_seconds: list[float] = field(default_factory=list)
@@ -99,6 +101,8 @@ class FineTuneTrainer(Trainer):
         self.run = run
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        self.speed = Speedometer.of(model, run.spec.training.precision)
+        self.saver = Saver(self)
         packs = run.spec.training.packs
         self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
         super().__init__(
@@ -124,6 +128,7 @@ class FineTuneTrainer(Trainer):
 
     def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
         batch = self.run.task.collate(rows, self.run.tokenizer)
+        self.speed.count(batch)
         return batch if self.packing is None else self.packing.packed(batch)
 
     def _loss(
@@ -147,9 +152,7 @@ class FineTuneTrainer(Trainer):
         if self.optimizer is not None:
             return super().create_optimizer(model)
         optimizer = self._new_optimizer(model)
-        names = {id(parameter): name for name, parameter in self.net.named_parameters()}
-        groups = optimizer.param_groups
-        self.learning = [[names[id(one)] for one in group["params"]] for group in groups]
+        self.saver.learning = learning_names(self.net, optimizer)
         return optimizer
 
     def _new_optimizer(self, model: Any) -> torch.optim.Optimizer:
@@ -179,6 +182,7 @@ class FineTuneTrainer(Trainer):
         )
         if self.is_deepspeed_enabled:
             keep_gradient_norm(self.model_wrapped)
+            self.model_wrapped.checkpoint_engine = self.saver.engine()
         if converted is not None:
             universal.load(self.model_wrapped, converted)
             self._load_optimizer_and_scheduler(str(converted))  # the schedule alone
@@ -187,6 +191,8 @@ class FineTuneTrainer(Trainer):
             rates = self.lr_scheduler.get_last_lr()
             for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
+        if self.run.continues is not None:
+            begin_with(self, self.run.continues)
         return prepared
 
     def _run_epoch(self, **arguments: Any) -> None:  # type: ignore[override]
@@ -260,19 +266,13 @@ class FineTuneTrainer(Trainer):
     # Checkpoints
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        run, step = self.run, self.state.global_step
-        folder = run.checkpointer.stage(f"step-{step}")
-        if not self.is_deepspeed_enabled and run.gang.is_first:
-            self._write(None, folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_rng_state(str(folder))
-        for script in folder.glob("zero_to_*.py"):  # scripts have no place among shards
-            script.unlink()
-        if run.gang.is_first:
-            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            (folder / universal.LEARNING_FILE).write_text(json.dumps(self.learning))
-            run.checkpointer.submit_history(list(run.history))
-        run.checkpointer.submit_checkpoint(step, folder, run.progress)
+        self.saver.save()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)  # through the saver's engine
+        else:
+            self.saver.take_optimizer(Path(output_dir))
 
     # Reports
 
@@ -288,7 +288,10 @@ class FineTuneTrainer(Trainer):
         steps = len(self.run.last_step_seconds)
         logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
         logs["step_seconds"] = seconds / max(steps, 1)
+        logs |= self.speed.figures(self.run.gang, seconds)
         self.run.last_step_seconds.clear()
+        if held := self.saver.held_since_last():
+            logs["checkpoint_seconds"] = held
         self._record(dict(logs), dict(logs))
 
     def _record(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -301,6 +304,7 @@ class FineTuneTrainer(Trainer):
             epoch=epoch,
             metrics={key: float(value) for key, value in metrics.items()},
             checkpoint_step=self.run.checkpointer.committed_step,
+            peak_memory_bytes=peak_bytes(),
         )
 
 

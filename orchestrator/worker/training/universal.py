@@ -26,6 +26,7 @@ LEARNING_FILE = "learning.json"
 """Written beside the shards by rank 0: the names of what learns, by the optimizer's groups."""
 
 WEIGHTS, MOMENTS = "fp32", ("exp_avg", "exp_avg_sq")
+_COUNTS = ("global_steps", "global_samples", "skipped_steps")
 _STEP_FOLDERS = "global_step*"
 
 
@@ -49,10 +50,24 @@ def is_universal(checkpoint: Path) -> bool:
     return (checkpoint / FOLDER).is_dir()
 
 
-def load(engine: Any, checkpoint: Path) -> None:
+def size_of(parameter: torch.nn.Parameter) -> int:
+    """How many numbers the whole of it has, also where ZeRO 3 holds a part."""
+    return int(getattr(parameter, "ds_numel", parameter.numel()))
+
+
+def saved_size(checkpoint: Path, name: str) -> int:
+    return _whole(checkpoint / FOLDER, name, WEIGHTS).numel()
+
+
+def load(engine: Any, checkpoint: Path, *, counts: bool = True) -> None:
     """Weights, moments, loss scale and counters of a universal checkpoint, on every rank.
 
     The optimizer's groups keep their own hyperparameters; their rates are the schedule's to set.
+
+    Args:
+        engine: DeepSpeed's, of any stage and gang.
+        checkpoint: The folder that was converted.
+        counts: Whether the steps taken are those of the checkpoint: not so in a new job.
     """
     source = checkpoint / FOLDER
     counters = torch.load(source / "counters.pt", weights_only=False)
@@ -66,7 +81,7 @@ def load(engine: Any, checkpoint: Path) -> None:
         if name in counters and hasattr(engine.optimizer, name):
             setattr(engine.optimizer, name, counters[name])
     _fill_buffers(engine.module, counters["buffers"])
-    for name in ("global_steps", "global_samples", "skipped_steps"):
+    for name in _COUNTS if counts else ():
         setattr(engine, name, counters[name])
 
 
@@ -141,7 +156,7 @@ def _write_counters(
     module, buffers = model["module"], model["buffer_names"]
     counters = {
         **_scalars(optimizer),
-        **{name: model[name] for name in ("global_steps", "global_samples", "skipped_steps")},
+        **{name: model[name] for name in _COUNTS},
         "optimizer_step": step,
         "buffers": {name: module[name] for name in buffers if name in module},
     }
@@ -189,9 +204,10 @@ def _fill_whole(engine: Any, source: Path, step: Any) -> None:
     for name, parameter in engine.module.named_parameters():
         if not parameter.requires_grad:
             continue
-        parameter.data.copy_(_whole(source, name, WEIGHTS))
+        parameter.data.copy_(_whole(source, name, WEIGHTS).view_as(parameter))  # ZeRO 3's are flat
+        moments = {key: _whole(source, name, key).view_as(parameter) for key in MOMENTS}
         optimizer.state[parameter] = {
-            **{key: _whole(source, name, key).to(parameter.device) for key in MOMENTS},
+            **{key: moment.to(parameter.device, copy=True) for key, moment in moments.items()},
             "step": _own(step),
         }
 

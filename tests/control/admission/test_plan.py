@@ -318,3 +318,16 @@ def test_what_is_hidden_follows_from_the_base(
     assert isinstance(task, Denoising)
     assert (task.objective, task.masked_share) == (objective, share)
     assert plan.steps.tokens_per_row == pytest.approx(tokens_per_row)
+
+
+def test_a_job_that_may_be_smaller_begins_with_what_the_machine_holds() -> None:
+    """It has four cores."""
+    elastic = make_plan(inputs(spec(resources={"workers": 8, "min_workers": 2})))
+    assert elastic.fits
+    assert "this machine holds 4 of 8 workers: it begins with these" in elastic.warnings
+    assert elastic.fewest is not None
+    assert elastic.fewest.workers == 2
+    whole = make_plan(inputs(spec(resources={"workers": 8})))
+    assert [reason.path for reason in whole.reasons] == ["resources.workers"]
+    too_many = make_plan(inputs(spec(resources={"workers": 16, "min_workers": 8})))
+    assert [reason.path for reason in too_many.reasons] == ["resources.workers"]

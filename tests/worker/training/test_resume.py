@@ -68,6 +68,11 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {"type": "causal-lm"},
     },
+    "zero 2, features": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 4},
+        "method": {"type": "freeze", "all_layers": True},
+        "learning_rate": 2e-2,
+    },
     "causal, packed, grouped by length": {
         "engine": {"zero_stage": 1, "micro_batch_size": 4},
         "task": {"type": "causal-lm"},

@@ -10,11 +10,14 @@ from transformers import PreTrainedModel
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs import FreezeMethod
+from orchestrator.worker.models.frozen import without_dropout
 from orchestrator.worker.models.layers import embedding_parameters, encoder_layers
 
 
 def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
-    """Turns off gradients of the frozen part and keeps its dropout on, as in full fine-tuning.
+    """Turns off gradients of the frozen part, whose dropout stays on as in full fine-tuning.
+
+    A base that is frozen whole has none: it only reads, and what it makes of a row can be kept.
 
     Raises:
         InvalidInput: More layers are to be frozen than the base has.
@@ -22,6 +25,7 @@ def apply(method: FreezeMethod, model: PreTrainedModel) -> None:
     base = model.base_model
     if method.all_layers:
         _freeze(base.parameters())
+        without_dropout(base)
         return
     layers = encoder_layers(base)
     assert method.num_layers is not None
