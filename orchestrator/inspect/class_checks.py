@@ -160,7 +160,12 @@ def _unweighed(spec: FineTuneSpec, labels: Sequence[str]) -> Iterator[Problem]:
 
 def class_warnings(spec: FineTuneSpec, found: ReadData, labels: Sequence[str]) -> list[str]:
     """Skew, classes with a single row, classes that are listed and never seen."""
-    tables = [table for (_, split), table in found.tables.items() if split == "train"]
+    learned = learned_from(spec.data)
+    tables = [
+        table
+        for (name, split), table in found.tables.items()
+        if split == "train" and name in learned
+    ]
     form = form_of(spec.task)
     num_rows = sum(table.num_rows for table in tables)
     if form.is_number and tables:

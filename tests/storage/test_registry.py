@@ -431,3 +431,14 @@ def test_verify_notices_a_manifest_that_was_rewritten_or_removed(
     assert issues(registry.verify(version)) == [("manifest.json", "missing")]
     with pytest.raises(ObjectNotFound):
         registry.pull(version, tmp_path / "pulled")
+
+
+def test_promoted_moves_on_and_never_back(registry: ModelRegistry, tmp_path: Path) -> None:
+    first = registry.publish("m", model(tmp_path, "a"), run="job-1")
+    second = registry.publish("m", model(tmp_path, "b"), run="job-2")
+    assert "promoted" not in registry.aliases("m")
+    registry.promote(second)
+    registry.promote(first)  # a job that was delayed
+    registry.promote(second)
+    assert registry.aliases("m")["promoted"] == 2
+    assert registry.resolve("m@promoted") == second

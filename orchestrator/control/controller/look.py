@@ -23,6 +23,7 @@ from orchestrator.inspect.data import Fetch, SplitKey, read_tables
 from orchestrator.inspect.fresh import fresh_facts, fresh_folder
 from orchestrator.inspect.hardware import HardwareFacts, inspect_hardware
 from orchestrator.inspect.model import ModelFacts, model_problems
+from orchestrator.inspect.prompted import as_read
 from orchestrator.inspect.tokens import TokenFacts, token_facts
 from orchestrator.inspect.validation import Relocate, Validated, validate_all
 from orchestrator.settings import Settings
@@ -244,7 +245,8 @@ def _tokens(
     if tokenizer is None:
         return None
     body = loaded.spec.spec
-    tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    found = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    tables = {key: as_read(table, body.task) for key, table in found.items()}
     lengths = (body.training.max_length, target_length(body))
     return token_facts(tables, tokenizer, *lengths, split=splits_texts(body.method))
 

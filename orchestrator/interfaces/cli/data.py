@@ -54,6 +54,7 @@ def preview(
     """
     from orchestrator.inspect.data import read_tables
     from orchestrator.inspect.labels import form_of
+    from orchestrator.inspect.prompted import as_read
     from orchestrator.inspect.tokens import token_facts
     from orchestrator.inspect.validation import validate_all
     from orchestrator.interfaces.cli import preview as view
@@ -69,7 +70,8 @@ def preview(
     body = loaded.spec.spec
     _refuse_custom(body, len(facts.digests))
     chosen = view.chosen_split(body.data, facts, domain, split)
-    tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    found = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
+    tables = {key: as_read(table, body.task) for key, table in found.items()}
     tokenizer = tokenizer_of(loaded, settings)
     max_length = body.training.max_length
     lengths, split_texts = (max_length, target_length(body)), splits_texts(body.method)

@@ -116,6 +116,15 @@ SERVER = "The server itself"
 COMMANDS: dict[str, LazyCommand] = dict(
     (
         _command(HERE, "init", "Write a commented spec for a task and your data."),
+        (
+            "import",  # no name that a module or a function may have
+            LazyCommand(
+                "orchestrator.interfaces.cli.importing",
+                "import_spec",
+                "Write a spec from a configuration of axolotl or LLaMA-Factory.",
+                HERE,
+            ),
+        ),
         _command(HERE, "validate", "Check a spec and list every problem in it."),
         _command(HERE, "plan", "Say what a job needs and whether it fits; start nothing."),
         _command(HERE, "data", "Look at the data as the model will see it."),

@@ -64,11 +64,13 @@ def publish(work, tmp_path):
     """Publishes a model of little files to the default store."""
 
     def publish(name, *, run="job-1", test=None, before=None, adapter_of=None, **sections):
+        gates = sections.pop("gates", {})
         folder = tmp_path / f"to-publish-{name}-{run}"
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"weights of " + run.encode())
         selection = {"metric": "camera/macro_f1", "mode": "max", "value": 0.8, "step": 40}
         metrics = {"format": 1, "test": test or {}, "before": before, "selection": selection}
+        metrics |= gates
         (folder / "metrics.json").write_text(json.dumps(metrics))
         body = {
             "task": {"type": "text-classification"},

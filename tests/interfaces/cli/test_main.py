@@ -97,7 +97,8 @@ def test_commands_are_listed_by_where_they_work_in_the_order_they_are_used():
             section.append(line.split()[0])
     assert sections == {
         "On this machine": [
-            *("init", "validate", "plan", "data", "run", "predict", "models", "schema", "doctor"),
+            *("init", "import", "validate", "plan", "data", "run"),
+            *("predict", "models", "schema", "doctor"),
         ],
         "Jobs of a server": [
             *("login", "submit", "jobs", "show"),

@@ -166,3 +166,15 @@ def test_store_names_another_folder(orchestrator, publish, work):
     (work / "models").rename(work / "elsewhere")
     assert "no model in" in orchestrator("models").stdout
     assert "sentiment@1" in orchestrator("models", "--store", "elsewhere").stdout
+
+
+def test_show_tells_each_gate_and_whether_the_version_was_promoted(orchestrator, publish):
+    gates = [
+        {"metric": "movie/macro_f1", "at_least": 0.7, "value": 0.712, "passed": True},
+        {"metric": "news/macro_f1", "forgetting_at_most": 0.02, "value": 0.05, "passed": False},
+    ]
+    publish("sentiment", test=AFTER, gates={"gates": gates, "promoted": False})
+    shown = orchestrator("models", "show", "sentiment").stdout
+    assert "Gates       movie/macro_f1 0.7120, at least 0.7: passed" in shown
+    assert "news/macro_f1 lost 0.0500 of the start, at most 0.02: failed" in shown
+    assert "Promoted    no" in shown

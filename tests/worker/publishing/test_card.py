@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from orchestrator.records import SelectionOutcome
+from orchestrator.records import GateResult, SelectionOutcome
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.publishing.card import Loads, model_card
 from tests.worker.tiny import launch
@@ -201,3 +201,23 @@ def test_a_regression_of_pairs_is_judged_by_its_error() -> None:
     assert "labels = ['value']" in text
     assert "No better than" not in text
     assert "Calibration" not in text
+
+
+def test_gates_are_told_with_their_figures() -> None:
+    gates = (
+        GateResult(metric="toy/macro_f1", at_least=0.7, value=0.81, passed=True),
+        GateResult(metric="news/loss", forgetting_at_most=0.1, value=0.25, passed=False),
+    )
+    parts: Any = (
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": figures(0.9, 0.6)},
+        {},
+        SelectionOutcome(last=True, step=12),
+        {"toy": {"test": 40}},
+    )
+    text = model_card(*parts, Loads(gates=gates))
+    assert "## Gates on valid\n\n- toy/macro_f1 0.8100, at least 0.7: passed" in text
+    assert "- news/loss lost 0.2500 of the start, at most 0.1: failed" in text
+    assert "It is not promoted." in text
+    assert "All are passed" in model_card(*parts, Loads(gates=gates[:1]))
+    assert "Gates" not in model_card(*parts)

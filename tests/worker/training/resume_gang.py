@@ -80,7 +80,11 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "published_step": second.selection.step if second.selection else None,
         "undisturbed": digest(undisturbed) if gang.is_first else None,
         "resumed": digest(resumed) if gang.is_first else None,
-        "same_metrics": (whole.metrics, whole.before) == (second.metrics, second.before),
+        "same_metrics": all(
+            getattr(whole, figures) == getattr(second, figures)
+            for figures in ("metrics", "before", "adaptation", "gates")
+        ),
+        "promoted": [whole.promoted, second.promoted],
     }
 
 
