@@ -59,7 +59,7 @@ def class_problems(
     if unsure or not parts or len(parts) < wanted:
         return []
     if form.is_number:
-        return list(_one_number(spec, parts))
+        return [] if spec.data.transform is not None else list(_one_number(spec, parts))
     if not labels and not form.is_set:
         return []
     if spec.data.transform is not None and listed_labels(spec) is not None:
@@ -160,7 +160,12 @@ def _unweighed(spec: FineTuneSpec, labels: Sequence[str]) -> Iterator[Problem]:
 
 def class_warnings(spec: FineTuneSpec, found: ReadData, labels: Sequence[str]) -> list[str]:
     """Skew, classes with a single row, classes that are listed and never seen."""
-    tables = [table for (_, split), table in found.tables.items() if split == "train"]
+    learned = learned_from(spec.data)
+    tables = [
+        table
+        for (name, split), table in found.tables.items()
+        if split == "train" and name in learned
+    ]
     form = form_of(spec.task)
     num_rows = sum(table.num_rows for table in tables)
     if form.is_number and tables:

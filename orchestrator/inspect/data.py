@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,10 +29,12 @@ from orchestrator.inspect.labels import (
 )
 from orchestrator.inspect.mixing import Draw, drawn_labels, epoch_draws, epoch_rows
 from orchestrator.inspect.overlap import overlap_warnings
+from orchestrator.inspect.shot_checks import shot_problems, shot_warnings
 from orchestrator.inspect.tables import (
     ReadData,
     Reading,
     SplitKey,
+    lent_splits,
     read_all,
     used_splits,
     without_extra,
@@ -86,6 +89,7 @@ class DataFacts:
     unread: Mapping[SplitKey, str] = field(
         default_factory=dict
     )  # digests of files left to a script
+    lent: frozenset[SplitKey] = frozenset()  # drawn from to adapt with; nothing is learned of them
     draws: tuple[Draw, ...] = ()  # what each domain contributes to an epoch
 
     @property
@@ -97,6 +101,12 @@ class DataFacts:
         }
 
     @property
+    def shares_labels(self) -> bool:
+        """Whether any two train splits have a label in common, also those only drawn from."""
+        trained = [facts.class_counts for facts in self.splits.values() if facts.split == "train"]
+        return all(set(one) & set(other) for one, other in combinations(trained, 2))
+
+    @property
     def drawn_labels(self) -> dict[str, float]:
         """label -> how often an epoch draws it."""
         return drawn_labels(self.draws)
@@ -106,7 +116,11 @@ class DataFacts:
         """Rows an epoch draws, over all domains."""
         if self.draws:
             return epoch_rows(self.draws)
-        return sum(f.num_rows for f in self.splits.values() if f.split == "train")
+        return sum(
+            facts.num_rows
+            for key, facts in self.splits.items()
+            if facts.split == "train" and key not in self.lent
+        )
 
 
 def inspect_data(
@@ -125,20 +139,30 @@ def inspect_data(
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
     extra = () if _touched("evaluation.slices", doubtful) else slice_columns(spec.evaluation.slices)
     how = Reading(spec.task, base_dir, fetch, doubtful, extra)
-    found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    wanted = [*used_splits(spec.data), *lent_splits(spec)]
+    found = read_all(spec.data, how, wanted=wanted)
     found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
-    problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
+    problems = [
+        *found.problems,
+        *class_problems(spec, found, labels, doubtful),
+        *shot_problems(spec, found),
+    ]
     form = form_of(spec.task)
-    splits = {
-        key: _facts(key, found, form) for key in used_splits(spec.data) if key in found.tables
-    }
+    splits = {key: _facts(key, found, form) for key in wanted if key in found.tables}
+    lent = frozenset(lent_splits(spec))
+    learned = {key: facts for key, facts in splits.items() if key not in lent}
     return DataFacts(
         splits=splits,
         labels=labels,
         problems=tuple(problems),
-        warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
-        draws=epoch_draws(spec.data, _train_counts(splits, form)),
+        warnings=(
+            *class_warnings(spec, found, labels),
+            *overlap_warnings(spec.data, found),
+            *shot_warnings(spec, found),
+        ),
+        lent=lent,
+        draws=epoch_draws(spec.data, _train_counts(learned, form)),
     )
 
 
@@ -159,7 +183,7 @@ def read_tables(
     """
     extra = slice_columns(spec.evaluation.slices) if with_extra else ()
     how = Reading(spec.task, base_dir, fetch, extra=extra)
-    keys = used_splits(spec.data) if wanted is None else list(wanted)
+    keys = [*used_splits(spec.data), *lent_splits(spec)] if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)

@@ -20,8 +20,10 @@ from orchestrator.inspect.labels import LabelForm, form_of
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
 from orchestrator.inspect.values import is_extra
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import DataSpec, Source, Split, drawn_domains, training_domains
 from orchestrator.specs.data_checks import sources
+from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.partial import CUT_OUT
 from orchestrator.specs.task import TaskSpec
 
@@ -77,6 +79,16 @@ def used_splits(data: DataSpec) -> list[SplitKey]:
         if domain.test is not None:
             keys.append((name, "test"))
     return keys
+
+
+def lent_splits(spec: FineTuneSpec) -> list[SplitKey]:
+    """Train splits of held-out domains, from which rows to adapt with are drawn."""
+    learned = learned_from(spec.data)
+    return [
+        (name, "train")
+        for name in adaptation_domains(spec.evaluation.adaptation, spec.data)
+        if name not in learned and name in spec.data.domains
+    ]
 
 
 def read_all(data: DataSpec, how: Reading, *, wanted: Collection[SplitKey]) -> ReadData:

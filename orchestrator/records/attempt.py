@@ -157,6 +157,9 @@ class Outcome(Record):
         default_factory=dict, description="domain -> metrics on test."
     )
     before: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    adaptation: dict[str, Any] = Field(
+        default_factory=dict, description="K-shot curves on held-out domains, if asked for."
+    )
     selection: SelectionOutcome | None = None
     gates: tuple[GateResult, ...] = Field(default=(), description="In the order of the spec.")
     promoted: bool | None = Field(

@@ -23,6 +23,7 @@ class Phase(StrEnum):
     EVALUATE_BEFORE = "evaluate_before"
     TRAIN = "train"
     EVALUATE = "evaluate"
+    ADAPT = "adapt"  # k-shot curves on held-out domains
     PUBLISH = "publish"
 
 

@@ -1,5 +1,6 @@
 """What a user may write. Pure pydantic models; nothing heavy is imported here."""
 
+from orchestrator.specs.adaptation import AdaptationSpec
 from orchestrator.specs.data import (
     SPLITS,
     DataSpec,
@@ -15,6 +16,7 @@ from orchestrator.specs.method import (
     FreezeMethod,
     FullMethod,
     LoraMethod,
+    MetaMethod,
     MethodSpec,
     PretrainMethod,
     QloraMethod,
@@ -52,6 +54,7 @@ __all__ = [
     "METRICS_TO_MINIMIZE",
     "SPLITS",
     "TASK_METRICS",
+    "AdaptationSpec",
     "AdapterMethod",
     "CausalLm",
     "CheckpointSpec",
@@ -70,6 +73,7 @@ __all__ = [
     "GenerationSpec",
     "LoraMethod",
     "MaskedLm",
+    "MetaMethod",
     "Metadata",
     "MethodSpec",
     "MixingSpec",

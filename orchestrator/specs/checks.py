@@ -17,6 +17,7 @@ from orchestrator.specs import (
     data_checks,
     gate_checks,
     location_checks,
+    meta_checks,
     method_checks,
     mixing_checks,
     runtime_checks,
@@ -26,8 +27,9 @@ from orchestrator.specs import (
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.method import MetaMethod
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
-from orchestrator.specs.sizes import fewer_workers
+from orchestrator.specs.sizes import divided_batch, fewer_workers
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import CustomTask
 
@@ -125,6 +127,8 @@ def _selection_steps(spec: FineTune) -> Iterator[Problem]:
 def _batch(spec: FineTune) -> Iterator[Problem]:
     rows, workers = spec.spec.training.global_batch_size, spec.spec.resources.workers
     micro = spec.spec.engine.micro_batch_size
+    if isinstance(spec.spec.method, MetaMethod):
+        return  # each worker has batches of its own
     if rows % workers:
         yield Problem(
             f"{rows} rows a step cannot be divided among {workers} workers",
@@ -160,10 +164,11 @@ def _min_workers(spec: FineTune) -> Iterator[Problem]:
             hint="remove it",
         )
     elif least < workers and not fewer_workers(spec.spec):
-        rows = spec.spec.training.global_batch_size
-        most = max(n for n in range(1, least + 1) if rows % n == 0)
+        number = divided_batch(spec.spec)
+        most = max(n for n in range(1, least + 1) if number % n == 0)
+        what = "episodes" if isinstance(spec.spec.method, MetaMethod) else "rows"
         yield Problem(
-            f"no number from {least} to {workers - 1} divides the {rows} rows of a step",
+            f"no number from {least} to {workers - 1} divides the {number} {what} of a step",
             path=path,
             hint=f"write {most}",
         )
@@ -290,6 +295,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *classification_checks.CHECKS,
     *gate_checks.CHECKS,
     *method_checks.CHECKS,
+    *meta_checks.CHECKS,
     *understanding_checks.CHECKS,
     *mixing_checks.CHECKS,
     (("model", "task"), _model),
@@ -299,8 +305,14 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     ),
     (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
-    (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
-    (("training.global_batch_size", "resources", "task"), _min_workers),
+    (
+        (
+            *("training.global_batch_size", "resources.workers"),
+            *("engine.micro_batch_size", "method.type"),
+        ),
+        _batch,
+    ),
+    (("training.global_batch_size", "resources", "task", "method"), _min_workers),
     (("model", "task"), _continues),
     (("resources.min_workers", "resources.patience_seconds"), _patience),
     (("training.warmup_steps", "training.max_steps"), _warmup),

@@ -14,6 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import SPLITS, drawn_domains, training_domains
 from orchestrator.specs.finetune import FineTune
 
@@ -36,7 +37,8 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
         mode="json", exclude_none=True, exclude=set(_LEFT_OUT)
     )
     # 2. Data: how rows are read and mixed; which rows is said by their digests.
-    drawn_from = drawn_domains(spec.data)
+    lent = adaptation_domains(spec.evaluation.adaptation, spec.data)
+    drawn_from = (*drawn_domains(spec.data), *lent)
     document["data"] = {
         "train_on": list(training_domains(spec.data)),
         "valid_fraction": spec.data.valid_fraction,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
@@ -12,6 +13,10 @@ ModuleName = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*$")
 ]
 """A module of a model, or the end of its path: `query`, `attention.self.query`."""
+
+
+InnerOptimizer = Literal["adam", "sgd"]
+"""Of a few steps on a few rows, without decay or schedule."""
 
 
 class FullMethod(SpecModel):
@@ -131,8 +136,76 @@ class QloraMethod(AdapterMethod):
     )
 
 
+class MetaMethod(SpecModel):
+    """Learns an initialisation from which a few rows of a new domain are enough.
+
+    Each optimizer step draws episodes: a domain, and some rows of each class. A copy of the weights
+    takes a few inner steps on them, and what it has gone through moves the initialisation.
+    `training.learning_rate` is that of the outer step, `training.global_batch_size` the rows of an
+    inner one.
+    """
+
+    type: Literal["meta"] = Field(
+        description="An initialisation is learned over domains as episodes (Reptile, FOMAML)."
+    )
+    algorithm: Literal["reptile", "fomaml"] = Field(
+        default="reptile",
+        description=(
+            "reptile: the initialisation moves to where the inner steps end (arXiv:1803.02999); "
+            "fomaml: by the gradient there on other rows of the episode (arXiv:1703.03400)."
+        ),
+    )
+    episodes_per_step: int = Field(
+        default=4, ge=1, description="Episodes of one outer step over all workers."
+    )
+    shots: int = Field(
+        default=8, ge=1, description="Rows of each class that an episode's inner steps learn from."
+    )
+    query: int | None = Field(
+        default=None,
+        ge=1,
+        description="More rows of each class for fomaml's gradient; absent: as many as shots.",
+    )
+    inner_steps: int = Field(default=5, ge=1, description="Inner steps of an episode.")
+    inner_learning_rate: float = Field(
+        default=1.0e-4, gt=0, le=10, description="Learning rate of the inner steps."
+    )
+    inner_optimizer: InnerOptimizer = Field(
+        default="adam", description="Optimizer of the inner steps; it starts anew in each episode."
+    )
+    outer_optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw",
+        description=(
+            "Optimizer of the outer step; with sgd training.learning_rate is the share of the way "
+            "that reptile goes, e.g. 0.5."
+        ),
+    )
+    head: Literal["shared", "fresh"] | None = Field(
+        default=None,
+        description=(
+            "shared: the output layer is a part of the initialisation; fresh: it starts from zero "
+            "in each episode; absent: fresh where two domains have no label in common."
+        ),
+    )
+
+    @property
+    def query_of_each(self) -> int:
+        """Rows of each class that an episode is judged by; reptile looks at no others."""
+        return 0 if self.algorithm == "reptile" else self.query or self.shots
+
+    def steps_per_epoch(self, num_rows: int, num_classes: int) -> int:
+        """Outer steps that draw as many rows as one pass over the training rows has."""
+        drawn = self.episodes_per_step * num_classes * (self.shots + self.query_of_each)
+        return math.ceil(num_rows / drawn)
+
+    def gradient_steps(self, outer_steps: int) -> int:
+        """Gradients that are taken one after the other, in all: what a joint training may too."""
+        of_episode = self.inner_steps + (1 if self.query_of_each else 0)
+        return outer_steps * self.episodes_per_step * of_episode
+
+
 MethodSpec = Annotated[
-    FullMethod | FreezeMethod | LoraMethod | QloraMethod | PretrainMethod,
+    FullMethod | FreezeMethod | LoraMethod | QloraMethod | PretrainMethod | MetaMethod,
     Field(discriminator="type", description="How the weights change."),
 ]
 

@@ -8,17 +8,32 @@ changes, so the same is learned.
 from __future__ import annotations
 
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
+from orchestrator.specs.method import MetaMethod
 
 PATIENCE_SECONDS = 300.0
 
 
 def fewer_workers(spec: FineTuneSpec) -> tuple[int, ...]:
-    """Numbers below `workers` that divide the global batch, not below `min_workers`."""
+    """Numbers below `workers` that divide a step's batch, not below `min_workers`."""
     resources = spec.resources
     least = resources.min_workers or resources.workers
-    rows = spec.training.global_batch_size
+    divided = divided_batch(spec)
     sizes = range(resources.workers - 1, least - 1, -1)
-    return tuple(workers for workers in sizes if rows % workers == 0)
+    return tuple(workers for workers in sizes if divided % workers == 0)
+
+
+def divided_batch(spec: FineTuneSpec) -> int:
+    """What a step's workers share evenly: rows, or episodes, each of which is learned by one."""
+    method = spec.method
+    if isinstance(method, MetaMethod):
+        return method.episodes_per_step
+    return spec.training.global_batch_size
+
+
+def rows_of_worker(spec: FineTuneSpec, workers: int) -> int:
+    """Rows that a worker cuts into micro-batches: its share of a step, or an inner step's own."""
+    rows = spec.training.global_batch_size
+    return rows if isinstance(spec.method, MetaMethod) else rows // workers
 
 
 def fitting_micro_batch(rows: int, limit: int) -> int:
@@ -33,7 +48,7 @@ def with_workers(spec: FineTune, workers: int) -> FineTune:
         return spec
     engine, micro = body.engine, body.engine.micro_batch_size
     if micro is not None:
-        rows = body.training.global_batch_size // workers
+        rows = rows_of_worker(body, workers)
         engine = engine.model_copy(update={"micro_batch_size": fitting_micro_batch(rows, micro)})
     resources = body.resources.model_copy(update={"workers": workers})
     changed = body.model_copy(update={"engine": engine, "resources": resources})

@@ -57,6 +57,7 @@ _EXAMPLES = {
     "evaluation.batch_size": "64",
     "evaluation.gates": "[{metric: mean/loss, at_most: 0.7}]",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
+    "evaluation.adaptation": "{shots: [0, 4, 16], seeds: 5}",
     "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
     "evaluation.explain": "true",
     "evaluation.explanations": "{samples_per_class: 5, worst_errors: 10}",

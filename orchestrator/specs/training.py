@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from orchestrator.specs.adaptation import AdaptationSpec
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
 from orchestrator.specs.batching import BatchingSpec
 from orchestrator.specs.deepspeed import DeepSpeedSpec
@@ -309,6 +310,13 @@ class EvaluationSpec(SpecModel):
     generation: GenerationSpec | None = Field(
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
+    )
+    adaptation: AdaptationSpec | None = Field(
+        default=None,
+        description=(
+            "Measure how well the published weights learn from a few rows of domains that were "
+            "held out; absent: no."
+        ),
     )
     gates: tuple[GateSpec, ...] | None = Field(
         default=None,

@@ -33,6 +33,7 @@ _ALLOWED_SUFFIXES = {
     ".model",  # SentencePiece
     ".spm",
     ".html",
+    ".svg",
     ".yaml",
 }
 _ALLOWED_NAMES = {"LICENSE", "NOTICE"}

@@ -88,8 +88,8 @@ def _stages(engine: EngineSpec, case: MemoryCase) -> list[ZeroStage]:
         return [engine.zero_stage]
     least = _least_stage(engine.offload or "none")
     preferred: list[ZeroStage] = [0, 2, 3] if case.workers == 1 else [2, 3]
-    if case.model.quantized_parameters:
-        preferred.remove(3)  # 4-bit weights cannot be sharded
+    if case.keeps_weights_whole:
+        preferred.remove(3)
     return [stage for stage in preferred if stage >= least]
 
 
@@ -103,7 +103,7 @@ def _offloads(engine: EngineSpec, case: MemoryCase) -> list[Offload]:
         return [engine.offload]
     if engine.strategy == "ddp" or not case.on_gpu:
         return ["none"]  # without a GPU there is nothing to move out of
-    most = 2 if case.model.quantized_parameters else 3
+    most = 2 if case.keeps_weights_whole else 3
     given = most if engine.zero_stage is None else engine.zero_stage
     options: tuple[Offload, ...] = ("none", "optimizer", "parameters")
     return [offload for offload in options if _least_stage(offload) <= given]

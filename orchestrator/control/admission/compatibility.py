@@ -119,6 +119,24 @@ RULES: tuple[Rule, ...] = (
         change="write engine.offload: optimizer",
     ),
     Rule(
+        when={"method": _any("meta"), "zero_stage": _any(3)},
+        path="engine.zero_stage",
+        message="the inner steps of meta need whole weights, which ZeRO 3 shards",
+        change="write engine.zero_stage: 2",
+    ),
+    Rule(
+        when={"method": _any("meta"), "offload": _any("parameters")},
+        path="engine.offload",
+        message="the inner steps of meta need whole weights on the GPU",
+        change="write engine.offload: optimizer",
+    ),
+    Rule(
+        when={"method": _any("meta"), "precision": _any("fp16")},
+        path="training.precision",
+        message="fp16 scales the loss, and the inner steps of meta take none from the engine",
+        change="write bf16 or fp32",
+    ),
+    Rule(
         when={
             "strategy": _any("deepspeed"),
             "zero_stage": _any(1, 2, 3),

@@ -11,6 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from orchestrator.control.admission.episodes import (
+    EpisodeWork,
+    adaptation_work,
+    episode_work,
+    inner_update_seconds,
+    updating_seconds,
+)
 from orchestrator.control.admission.exchange import (
     communication_seconds,
     offload_seconds,
@@ -24,9 +31,17 @@ from orchestrator.control.admission.records import (
     TimePlan,
 )
 from orchestrator.control.admission.throughput import Speed
+from orchestrator.inspect.architectures import reads_first_token
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.specs import Denoising, FineTuneSpec, TaskSpec
+from orchestrator.specs import (
+    Denoising,
+    FineTuneSpec,
+    FreezeMethod,
+    MetaMethod,
+    TaskSpec,
+    TextClassification,
+)
 from orchestrator.specs.batching import BatchingSpec
 from orchestrator.specs.task import reads_of_row
 
@@ -117,7 +132,8 @@ def plan_steps(
     """Steps of a resolved spec; counts as the worker does."""
     training, workers = spec.training, spec.resources.workers
     num_rows = round(num_rows * tokens.pieces)
-    per_epoch = steps_per_epoch(num_rows, training.global_batch_size)
+    work = episode_work(spec, micro_batch_size)
+    per_epoch = _steps_of_epoch(spec, num_rows)
     if training.max_steps is not None:
         total = training.max_steps
     else:
@@ -127,20 +143,34 @@ def plan_steps(
     if warmup is None:
         warmup = math.ceil((training.warmup_ratio or 0.0) * total)
     row = tokens.by_split["train"]
-    rows_trained = min(total * training.global_batch_size, math.ceil(total / per_epoch * num_rows))
+    rows = work.rows if work else min(num_rows, training.global_batch_size)
+    rows_trained = total * rows
+    if work is None:
+        rows_trained = min(
+            total * training.global_batch_size, math.ceil(total / per_epoch * num_rows)
+        )
     return StepPlan(
         train_rows=num_rows,
         per_epoch=per_epoch,
         total=total,
         warmup=warmup,
         epochs=round(total / per_epoch, 4),
-        accumulation=max(1, training.global_batch_size // (micro_batch_size * workers)),
+        accumulation=work.micro_batches
+        if work
+        else max(1, training.global_batch_size // (micro_batch_size * workers)),
         tokens_per_row=round(row, 2),
-        tokens_per_step=round(row * min(num_rows, training.global_batch_size)),
+        tokens_per_step=round(row * rows),
         tokens=round(row * rows_trained),
         tokens_measured=tokens.measured,
         evaluations=_evaluations(spec, total, per_epoch),
     )
+
+
+def _steps_of_epoch(spec: FineTuneSpec, num_rows: int) -> int:
+    if isinstance(spec.method, MetaMethod):
+        assert isinstance(spec.task, TextClassification), "`validate` refuses others"
+        return spec.method.steps_per_epoch(num_rows, len(spec.task.labels or ()))
+    return steps_per_epoch(num_rows, spec.training.global_batch_size)
 
 
 def _evaluations(spec: FineTuneSpec, total: int, per_epoch: int) -> int:
@@ -165,15 +195,19 @@ def training_flops(case: MemoryCase, length: float) -> float:
     return forward_flops(case, length) * passes
 
 
-def step_seconds(case: MemoryCase, steps: StepPlan, speed: Speed) -> StepSeconds:
-    """One optimizer step by what it is spent on."""
+def step_seconds(
+    case: MemoryCase, steps: StepPlan, speed: Speed, work: EpisodeWork | None = None
+) -> StepSeconds:
+    """One optimizer step by what it is spent on; of episodes what `work` says."""
     row = steps.tokens_per_row
     rows = case.micro_batch_size * steps.accumulation
+    reductions = work.episodes if work else steps.accumulation
+    inner = inner_update_seconds(case, work, speed) if work else 0.0
     return StepSeconds(
         compute_seconds=rows * row * training_flops(case, row) / speed.flops,
-        communication_seconds=communication_seconds(case, steps.accumulation, speed),
-        update_seconds=update_seconds(case, speed),
-        offload_seconds=offload_seconds(case, steps.accumulation, speed),
+        communication_seconds=communication_seconds(case, reductions, speed),
+        update_seconds=update_seconds(case, speed) + inner,
+        offload_seconds=offload_seconds(case, reductions, speed),
         other_seconds=STEP_SECONDS,
     )
 
@@ -232,6 +266,8 @@ class Work:
     test_rows: int
     valid_rows: int
     lengths: RowLengths
+    lent_domains: int = 0  # held out, to adapt to
+    lent_test_rows: int = 0  # of these
     judged_rows: int = 0  # of valid, by gates: with what is published
     start_rows: int = 0  # and with the start, where forgetting is to be told
     generated_rows: int = 0  # that the model writes a text for
@@ -242,9 +278,16 @@ def plan_time(
     spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, speed: Speed, work: Work
 ) -> TimePlan:
     """Seconds of each phase, without those of checkpoints: see `with_checkpoints`."""
-    step = step_seconds(case, steps, speed).total_seconds
+    episodes = episode_work(spec, case.micro_batch_size)
+    spent = step_seconds(case, steps, speed, episodes)
+    step = spent.total_seconds
     test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
     valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
+    read_once = 0.0
+    if _reads_once(spec, case):  # then steps and evaluations cost the head alone
+        rows = work.lengths.by_split["train"]
+        read_once = _forward_seconds(case, steps.train_rows, rows, speed) + valid
+        step, valid = step - spent.compute_seconds, 0.0
     generation = spec.evaluation.generation
     if generation is not None:
         test += _generation_seconds(case, work, generation.num_beams, speed)
@@ -255,19 +298,44 @@ def plan_time(
     parts = {
         "start_seconds": START_SECONDS,
         "before_seconds": before,
-        "train_seconds": steps.total * step,
+        "train_seconds": read_once + steps.total * step,
         "valid_seconds": steps.evaluations * valid,
         "checkpoint_seconds": 0.0,
         "test_seconds": test,
+        "adaptation_seconds": _adaptation_seconds(spec, case, steps, speed, work),
         "publish_seconds": PUBLISH_SECONDS,
     }
     return TimePlan(
         **{name: round(value, 2) for name, value in parts.items()},
         total_seconds=round(sum(parts.values()), 2),
         step_seconds=round(step, 4),
-        samples_per_second=round(spec.training.global_batch_size / step, 2),
+        samples_per_second=round(
+            (episodes.rows if episodes else spec.training.global_batch_size) / step, 2
+        ),
         basis=speed.basis,
     )
+
+
+def _adaptation_seconds(
+    spec: FineTuneSpec, case: MemoryCase, steps: StepPlan, speed: Speed, work: Work
+) -> float:
+    """The curves of held-out domains: points are dealt to the workers, each computes its own."""
+    if spec.evaluation.adaptation is None:
+        return 0.0
+    todo = adaptation_work(spec, work.lent_domains, steps.total)
+    row = steps.tokens_per_row
+    learned = todo.gradient_rows * row * training_flops(case, row) / speed.flops
+    updated = updating_seconds(case, todo, speed)
+    length = work.lengths.by_split["test"]
+    tested = todo.tested * work.lent_test_rows * length * forward_flops(case, length) / speed.flops
+    return (learned + updated + tested) / case.workers
+
+
+def _reads_once(spec: FineTuneSpec, case: MemoryCase) -> bool:
+    """Whether the worker keeps what a base that is frozen whole makes of each row."""
+    extracts = isinstance(spec.method, FreezeMethod) and spec.method.all_layers
+    kind = case.model.facts.model_type
+    return extracts and spec.data.collator is None and reads_first_token(kind)
 
 
 def with_checkpoints(time: TimePlan, checkpoints: CheckpointPlan) -> TimePlan:

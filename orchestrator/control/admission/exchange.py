@@ -10,7 +10,7 @@ from __future__ import annotations
 from orchestrator.control.admission.memory import FP32, MemoryCase
 from orchestrator.control.admission.throughput import Speed
 
-_UPDATE_BYTES = 7 * FP32  # AdamW reads and writes weight, gradient and moments of each parameter
+_ADAM_MOMENTS = 2
 
 
 def communication_seconds(case: MemoryCase, accumulation: int, speed: Speed) -> float:
@@ -36,7 +36,12 @@ def _sent_elements(case: MemoryCase, accumulation: int) -> int:
 def update_seconds(case: MemoryCase, speed: Speed) -> float:
     """Seconds of AdamW, on the GPU or the CPU, wherever the optimizer's state is."""
     rate = speed.host_memory_bytes if _offloads(case) else speed.memory_bytes
-    return _UPDATE_BYTES * _updated_elements(case) / rate
+    return update_bytes(_ADAM_MOMENTS) * _updated_elements(case) / rate
+
+
+def update_bytes(moments: int) -> int:
+    """Of a parameter: an optimizer reads its gradient, reads and writes weight and moments."""
+    return FP32 * (3 + 2 * moments)
 
 
 def offload_seconds(case: MemoryCase, accumulation: int, speed: Speed) -> float:

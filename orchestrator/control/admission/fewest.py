@@ -13,12 +13,12 @@ from orchestrator.control.admission.machine import Machine
 from orchestrator.control.admission.memory import MemoryCase, worker_memory
 from orchestrator.control.admission.records import PlanReason
 from orchestrator.specs import FineTuneSpec
-from orchestrator.specs.sizes import fewer_workers, fitting_micro_batch
+from orchestrator.specs.sizes import fewer_workers, fitting_micro_batch, rows_of_worker
 
 
 def case_at(case: MemoryCase, spec: FineTuneSpec, workers: int) -> MemoryCase:
     """The same job with another number of workers."""
-    rows = spec.training.global_batch_size // workers
+    rows = rows_of_worker(spec, workers)
     micro = fitting_micro_batch(rows, case.micro_batch_size)
     return replace(case, workers=workers, micro_batch_size=micro)
 

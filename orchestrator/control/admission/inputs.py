@@ -41,7 +41,12 @@ class PlanInputs:
     def surroundings(self) -> Surroundings:
         data = self.data
         return Surroundings(
-            self.base_dir, self.default_store, data.labels, self.base, data.drawn_labels
+            base_dir=self.base_dir,
+            default_store=self.default_store,
+            labels=data.labels,
+            model=self.base,
+            drawn_labels=data.drawn_labels,
+            shares_labels=data.shares_labels,
         )
 
 

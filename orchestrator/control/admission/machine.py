@@ -134,7 +134,7 @@ def _changes(case: MemoryCase, spec: FineTuneSpec) -> Iterator[tuple[str, str, M
     if not case.checkpointing:
         yield "engine.gradient_checkpointing", "true", replace(case, checkpointing=True)
     if case.strategy == "deepspeed":
-        for stage in range(case.zero_stage + 1, 4):
+        for stage in range(case.zero_stage + 1, 3 if case.keeps_weights_whole else 4):
             changed = replace(case, zero_stage=cast(ZeroStage, stage))
             yield "engine.zero_stage", str(stage), changed
     for workers in range(case.workers - 1, 0, -1):

@@ -59,6 +59,7 @@ class MemoryCase:
     num_labels: int
     checkpointing: bool
     evaluation_rows: int
+    learner_bytes: int = 0  # of a parameter, for a copy that learns beside the weights
     bucket_elements: int = BUCKET_ELEMENTS
     live_elements: int = LIVE_ELEMENTS
     sub_group_elements: int = SUB_GROUP_ELEMENTS
@@ -68,6 +69,11 @@ class MemoryCase:
         """Of one stored weight: under DDP low precision is autocast's, the weights stay fp32."""
         low = self.precision not in FULL_WIDTH and self.strategy == "deepspeed"
         return 2 if low else FP32
+
+    @property
+    def keeps_weights_whole(self) -> bool:
+        """4-bit weights cannot be sharded, and episodes are learned on whole ones."""
+        return bool(self.model.quantized_parameters or self.learner_bytes)
 
     @property
     def outputs_of_row(self) -> int:
@@ -121,6 +127,7 @@ def worker_memory(case: MemoryCase) -> WorkerMemory:
         activations_bytes=activations,
         logits_bytes=logits,
         buffers_bytes=buffers,
+        learner_bytes=case.learner_bytes * case.model.trainable_parameters,
         process_bytes=GPU_CONTEXT_BYTES if case.on_gpu else PROCESS_BYTES,
     )
 

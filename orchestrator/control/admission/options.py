@@ -21,6 +21,7 @@ from orchestrator.control.admission.duration import (
     step_seconds,
     with_checkpoints,
 )
+from orchestrator.control.admission.episodes import batch_rows, episode_work
 from orchestrator.control.admission.inputs import PlanInputs
 from orchestrator.control.admission.machine import GB, USABLE_SHARE
 from orchestrator.control.admission.memory import (
@@ -199,7 +200,7 @@ def _reasons(ground: _Ground) -> Iterator[PlanReason]:
 def _options(ground: _Ground) -> Iterator[EngineOption]:
     spec = ground.spec
     open_case = memory_case(spec, ground.model, ground.lengths, ground.inputs.num_outputs)
-    sizes = micro_batch_sizes(spec.engine, open_case, spec.training.global_batch_size)
+    sizes = micro_batch_sizes(spec.engine, open_case, batch_rows(spec))
     for way in ways(spec.engine.strategy, spec.resources.workers):
         if any(incompatibilities(features_of(_with_way(spec, way), ground.fleet.node))):
             continue  # the method, say, cannot be sharded so
@@ -235,7 +236,8 @@ def _option(ground: _Ground, case: MemoryCase) -> EngineOption:
     memory, node = worker_memory(case), _node_bytes(ground, case)
     data, spec, lengths = ground.inputs.data, ground.spec, ground.lengths
     steps = plan_steps(spec, data.num_train_rows, case.micro_batch_size, lengths)
-    step = step_seconds(case, steps, ground.speed)
+    episodes = episode_work(spec, case.micro_batch_size)
+    step = step_seconds(case, steps, ground.speed, episodes)
     time = plan_time(spec, case, steps, ground.speed, work_of(ground.inputs, spec, lengths))
     rates = save_rates(ground.speed, local=False)
     saved = plan_checkpoints(spec, case, steps, time.train_seconds, rates)

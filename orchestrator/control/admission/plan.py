@@ -29,6 +29,7 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.episodes import batch_rows, learner_bytes, lent
 from orchestrator.control.admission.fewest import (
     case_at,
     fewest_reasons,
@@ -56,21 +57,20 @@ from orchestrator.control.admission.records import (
     CheckpointPlan,
     Choice,
     DiskPlan,
-    DrawPlan,
     FewestPlan,
     Plan,
     PlanReason,
-    SplitPlan,
     StepPlan,
     TimePlan,
 )
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
+from orchestrator.control.admission.rows import draw_plans, split_plans
 from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.snapshots import copy_reasons, held_bytes, with_writing
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import TrainedModel, trained_model
 from orchestrator.inspect.model import ModelFacts, model_warnings
-from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, MetaMethod, TextClassification
 from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.sizes import with_workers
@@ -94,7 +94,7 @@ def make_plan(inputs: PlanInputs) -> Plan:
     case, choices = choose_engine(
         resolved.spec.engine,
         memory_case(resolved.spec, model, lengths, inputs.num_outputs),
-        resolved.spec.training.global_batch_size,
+        batch_rows(resolved.spec),
         fits_at_both_ends(machine, resolved.spec),
     )
     resolved = with_writing(with_engine(resolved, case), machine, case)
@@ -119,8 +119,8 @@ def make_plan(inputs: PlanInputs) -> Plan:
         identity=identity_of(inputs, resolved),
         model=inputs.model,
         hardware=inputs.hardware,
-        splits=tuple(_splits(inputs)),
-        draws=tuple(_draws(inputs)),
+        splits=tuple(split_plans(inputs)),
+        draws=tuple(draw_plans(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
         memory=gang_memory(machine, case, held),
@@ -169,6 +169,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=(spec.evaluation.batch_size or 1) * reads_of_row(spec.task)[0],
+        learner_bytes=learner_bytes(spec.method),
         **buffer_sizes(engine.deepspeed),
     )
 
@@ -236,6 +237,7 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec))
         * reads_of_row(spec.task)[0],
         lengths=lengths,
+        **lent(inputs.data, spec),
         judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
         start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
@@ -270,7 +272,7 @@ def _reasons(
     machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
 ) -> Iterator[PlanReason]:
     batch, rows = spec.training.global_batch_size, case.micro_batch_size * case.workers
-    if batch % rows:
+    if batch % rows and not isinstance(spec.method, MetaMethod):
         yield PlanReason(
             path="training.global_batch_size",
             message=f"{case.workers} workers of {case.micro_batch_size} rows do not divide {batch}",
@@ -317,33 +319,6 @@ def _warnings(
     yield from memory_cautions(machine, case)
 
 
-def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
-    for key, facts in inputs.data.splits.items():
-        tokens = (inputs.tokens or {}).get(key)
-        yield SplitPlan(
-            domain=facts.domain,
-            split=facts.split,
-            num_rows=facts.num_rows,
-            class_counts=dict(facts.class_counts),
-            label_mean=None if facts.numbers is None else facts.numbers.mean,
-            label_std=None if facts.numbers is None else facts.numbers.std,
-            held_out=facts.derived,
-            truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
-        )
-
-
-def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
-    everything = max(inputs.data.num_train_rows, 1)
-    for draw in inputs.data.draws:
-        yield DrawPlan(
-            domain=draw.domain,
-            rows=draw.rows,
-            drawn=draw.drawn,
-            share=round(draw.drawn / everything, 4),
-            replayed=draw.replayed,
-        )
-
-
 def _lists_labels(spec: FineTuneSpec) -> bool:
     return isinstance(spec.task, TextClassification) and spec.task.labels is not None
 
@@ -358,6 +333,9 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
+    if isinstance(resolved.method, MetaMethod) and written.method != resolved.method:
+        shared = "their labels meet" if resolved.method.head == "shared" else "their labels differ"
+        yield Choice(path="method.head", value=str(resolved.method.head), why=f"domains: {shared}")
     if written.training.epochs is None and written.training.max_steps is None:
         yield Choice(
             path="training.epochs", value=f"{resolved.training.epochs:g}", why="the default"

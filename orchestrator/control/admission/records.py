@@ -48,6 +48,9 @@ class WorkerMemory(Facts):
     activations_bytes: int
     logits_bytes: int
     buffers_bytes: int = Field(description="Communication buckets, temporaries of the update.")
+    learner_bytes: int = Field(
+        default=0, description="A copy of the weights that learns episodes, with what it needs."
+    )
     process_bytes: int = Field(description="Interpreter and libraries; on a GPU its context.")
 
     @property
@@ -59,6 +62,7 @@ class WorkerMemory(Facts):
             + self.activations_bytes
             + self.logits_bytes
             + self.buffers_bytes
+            + self.learner_bytes
             + self.process_bytes
         )
 
@@ -137,6 +141,9 @@ class TimePlan(Facts):
     valid_seconds: float
     checkpoint_seconds: float
     test_seconds: float
+    adaptation_seconds: float = Field(
+        default=0.0, description="K-shot curves, and the joint start of them."
+    )
     publish_seconds: float
     total_seconds: float
     step_seconds: float

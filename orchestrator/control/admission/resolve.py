@@ -17,7 +17,15 @@ from orchestrator.control.admission.memory import MemoryCase
 from orchestrator.inspect.architectures import NUMBERED_SPANS
 from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
+from orchestrator.specs import (
+    Denoising,
+    FineTune,
+    FineTuneSpec,
+    MetaMethod,
+    ModelSpec,
+    TaskSpec,
+)
+from orchestrator.specs.adaptation import adaptation_domains
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
@@ -39,6 +47,7 @@ class Surroundings:
     default_store: str  # the setting's
     labels: tuple[str, ...]  # of the training data, or the task's own
     model: ModelSpec | None  # the base, pinned
+    shares_labels: bool = True  # whether any two domains have one in common
     drawn_labels: Mapping[str, float] = field(default_factory=dict)  # how often an epoch does so
 
 
@@ -65,6 +74,10 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     is_language = predicts_tokens(spec.spec.task)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
+    if "adaptation" in evaluation:
+        _resolve_adaptation(spec.spec, evaluation["adaptation"])
+    if isinstance(spec.spec.method, MetaMethod):
+        body["method"].setdefault("head", "shared" if around.shares_labels else "fresh")
     target = target_length(spec.spec)
     if target is not None:
         training.setdefault("max_target_length", target)
@@ -121,6 +134,13 @@ def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
         }
     )
     return spec.model_copy(update={"spec": spec.spec.model_copy(update={"engine": engine})})
+
+
+def _resolve_adaptation(spec: FineTuneSpec, adaptation: dict[str, Any]) -> None:
+    """What is learned from and how, where the spec leaves it open."""
+    domains = adaptation_domains(spec.evaluation.adaptation, spec.data)
+    adaptation.setdefault("domains", list(domains))
+    adaptation.setdefault("batch_size", spec.training.global_batch_size)
 
 
 def _resolve_class_weights(task: dict[str, Any], around: Surroundings) -> None:

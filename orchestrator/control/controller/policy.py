@@ -13,8 +13,8 @@ from typing import Any
 
 from orchestrator.control.controller.resume import HALF_WIDTH
 from orchestrator.records import Job, Reason
-from orchestrator.specs import FineTuneSpec, QloraMethod
-from orchestrator.specs.sizes import fitting_micro_batch
+from orchestrator.specs import FineTuneSpec, MetaMethod, QloraMethod
+from orchestrator.specs.sizes import fitting_micro_batch, rows_of_worker
 
 NODE_FAILURES_TO_AVOID = 2
 
@@ -128,7 +128,8 @@ def next_rung(spec: FineTuneSpec) -> dict[str, Any] | None:
     if micro is None:
         return None  # of a script, which alone knows what would need less
     if micro > 1:
-        return {"micro_batch_size": fitting_micro_batch(_rows_of_worker(spec), micro // 2)}
+        rows = rows_of_worker(spec, spec.resources.workers)
+        return {"micro_batch_size": fitting_micro_batch(rows, micro // 2)}
     if not engine.gradient_checkpointing:
         return {"gradient_checkpointing": True}
     if engine.strategy != "deepspeed":
@@ -143,7 +144,8 @@ def next_rung(spec: FineTuneSpec) -> dict[str, Any] | None:
 def _next_stage(spec: FineTuneSpec) -> int | None:
     """The ZeRO stage above the job's that can go on from what was saved; see `resume`."""
     stage = spec.engine.zero_stage
-    highest = 2 if isinstance(spec.method, QloraMethod) else 3  # 4-bit weights cannot be sharded
+    # 4-bit weights cannot be sharded, and episodes are learned on whole ones.
+    highest = 2 if isinstance(spec.method, QloraMethod | MetaMethod) else 3
     if stage is None or stage >= highest or spec.resources.workers == 1:
         return None
     if stage == 0 and spec.training.precision in HALF_WIDTH:
@@ -156,7 +158,3 @@ def nodes_to_avoid(job: Job) -> frozenset[str]:
     return frozenset(
         node for node, count in job.node_failures.items() if count >= NODE_FAILURES_TO_AVOID
     )
-
-
-def _rows_of_worker(spec: FineTuneSpec) -> int:
-    return spec.training.global_batch_size // spec.resources.workers

@@ -28,6 +28,7 @@ TITLES = {
     Phase.EVALUATE_BEFORE: "evaluate before",
     Phase.TRAIN: "train",
     Phase.EVALUATE: "evaluate",
+    Phase.ADAPT: "adapt",
     Phase.PUBLISH: "publish",
 }
 TITLE_WIDTH = max(map(len, TITLES.values()))

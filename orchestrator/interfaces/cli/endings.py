@@ -45,6 +45,7 @@ DOCUMENT_FIELDS = (
     "url",
     "metrics",
     "before",
+    "adaptation",
     "selection",
     "gates",
     "promoted",
@@ -116,7 +117,7 @@ def document_of_error(error: BaseException, plan: Plan | None = None) -> dict[st
             for found in plan.reasons
         ]
     values: dict[str, Any] = dict.fromkeys(DOCUMENT_FIELDS)
-    values |= {"metrics": {}, "before": {}, "gates": [], "seconds": {}}
+    values |= {"metrics": {}, "before": {}, "adaptation": {}, "gates": [], "seconds": {}}
     values |= {"state": JobState.FAILED.value, "reason": reason.value, "message": told["message"]}
     return values | {"error": told}
 
@@ -164,6 +165,11 @@ def _tell_success(
     if outcome.metrics:
         out.print()
         out.print(metrics_table(outcome.metrics, outcome.before, metrics))
+    if outcome.adaptation:
+        from orchestrator.interfaces.cli.curveview import curves_table
+
+        out.print()
+        out.print(curves_table(outcome.adaptation))
     out.print()
     out.print(labelled(summary(outcome)))
     if outcome.model is None:

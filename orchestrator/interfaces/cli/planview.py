@@ -21,8 +21,17 @@ from orchestrator.specs import CustomTask
 if TYPE_CHECKING:
     from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan, SplitPlan
 
-_PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "process")
-_TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "publish")
+_PARTS = (
+    "weights",
+    "gradients",
+    "optimizer",
+    "activations",
+    "logits",
+    "buffers",
+    "learner",
+    "process",
+)
+_TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "adaptation", "publish")
 
 
 def plan_views(plan: Plan) -> Iterator[RenderableType]:
@@ -152,7 +161,9 @@ def _worker_table(memory: MemoryPlan) -> Table:
     where = "GPU" if memory.device == "gpu" else "worker"
     table = plain_table(f"memory of a {where}", ">")
     for part in _PARTS:
-        table.add_row(part, figures.size(getattr(memory.worker, f"{part}_bytes")))
+        size = getattr(memory.worker, f"{part}_bytes")
+        if size or part != "learner":  # which few jobs have
+            table.add_row(part, figures.size(size))
     table.add_row(
         Text("at its peak", style="bold"), Text(figures.size(memory.worker_bytes), style="bold")
     )

@@ -29,6 +29,7 @@ class Splits:
     valid: dict[str, Encoded]
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
+    lent: dict[str, Encoded] = field(default_factory=dict)  # held-out domain -> rows to adapt with
     test_rows: dict[str, pa.Table] = field(default_factory=dict)  # as read, with slices' columns
 
 
@@ -63,6 +64,11 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
+        lent={
+            domain: encode(table)
+            for (domain, split), table in tables.items()
+            if split == "train" and domain not in drawn
+        },
         test_rows={name: table for (name, split), table in tables.items() if split == "test"},
     )
 

@@ -34,20 +34,13 @@ class EvaluationPass:
             forward: The model or engine, in evaluation mode.
             encoded: One split.
         """
-        mine: list[tuple[np.ndarray, np.ndarray]] = []
-        with torch.no_grad():
-            for indices in self._my_batches(encoded):
-                rows = [encoded[int(index)] for index in indices]
-                batch = self._collated(rows)
-                labels = batch.pop("labels").to(self.device)
-                outputs = forward(**{key: value.to(self.device) for key, value in batch.items()})
-                real = indices != PADDING
-                predictions = self.task.predictions(outputs, labels).cpu().numpy()
-                mine.append((indices[real], predictions[real]))
-        parts = [part for parts in self.gang.gather(mine) for part in parts if len(part[0])]
-        order = np.concatenate([indices for indices, _ in parts])
-        predictions = np.concatenate([values for _, values in parts])
-        return predictions[np.argsort(order)]
+        mine = [self._batch(forward, encoded, indices) for indices in self._my_batches(encoded)]
+        return _in_order([part for parts in self.gang.gather(mine) for part in parts])
+
+    def evaluate_alone(self, forward: Callable[..., Any], encoded: Encoded) -> dict[str, Any]:
+        """Metrics of all rows by this rank, while the others do something else."""
+        parts = [self._batch(forward, encoded, indices) for indices in self._batches(encoded)]
+        return self.task.metrics(_in_order(parts), encoded.targets)
 
     def evaluate(self, forward: Callable[..., Any], encoded: Encoded) -> dict[str, Any]:
         return self.task.metrics(self.predict(forward, encoded), encoded.targets)
@@ -57,11 +50,36 @@ class EvaluationPass:
             return self.task.collate_candidates(rows, self.tokenizer)
         return self.task.collate(rows, self.tokenizer)
 
-    def _my_batches(self, encoded: Encoded) -> Iterator[np.ndarray]:
-        """Batches of rows of like length (little padding), dealt to the ranks in turn."""
+    def _batch(
+        self, forward: Callable[..., Any], encoded: Encoded, indices: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, predictions) of one batch, without what fills it up."""
+        batch = self._collated([encoded[int(index)] for index in indices])
+        labels = batch.pop("labels").to(self.device)
+        with torch.no_grad():
+            outputs = forward(**{key: value.to(self.device) for key, value in batch.items()})
+        predictions = self.task.predictions(outputs, labels).cpu().numpy()
+        real = indices != PADDING
+        return indices[real], predictions[real]
+
+    def _batches(self, encoded: Encoded) -> list[np.ndarray]:
+        """Batches of rows of like length: little padding."""
         order = np.argsort(encoded.lengths, kind="stable")
         starts = range(0, len(order), self.batch_size)
-        batches = [order[start : start + self.batch_size] for start in starts]
+        return [order[start : start + self.batch_size] for start in starts]
+
+    def _my_batches(self, encoded: Encoded) -> Iterator[np.ndarray]:
+        """The rank's batches: dealt in turn, and as many to each."""
+        batches = self._batches(encoded)
         while len(batches) % self.gang.world_size:
             batches.append(np.array([PADDING]))
         yield from batches[self.gang.rank :: self.gang.world_size]
+
+
+def _in_order(parts: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Predictions in the order of their rows."""
+    filled = [part for part in parts if len(part[0])]
+    order = np.concatenate([indices for indices, _ in filled])
+    predictions = np.concatenate([values for _, values in filled])
+    ordered: np.ndarray = predictions[np.argsort(order)]
+    return ordered

@@ -14,6 +14,7 @@ from orchestrator.specs import (
     AdapterMethod,
     CausalLm,
     FreezeMethod,
+    MetaMethod,
     MethodSpec,
     QloraMethod,
     TextClassification,
@@ -34,6 +35,8 @@ _PIPELINES = {
     "summarization": "summarization",
 }
 """By task: what hubs call it."""
+
+_META = {"reptile": "Reptile", "fomaml": "first-order MAML"}
 
 _PROBLEM_TYPES = {MULTI_LABEL: "multi_label_classification", REGRESSION: "regression"}
 """What a config must say, where the head is not one of single labels."""
@@ -92,6 +95,8 @@ def model_card(
 def describe_method(method: MethodSpec) -> str:
     if isinstance(method, AdapterMethod):
         return _adapter(method)
+    if isinstance(method, MetaMethod):
+        return f"meta-learning ({_META[method.algorithm]}) of an initialisation, from episodes,"
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:

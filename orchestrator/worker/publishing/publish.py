@@ -6,15 +6,24 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from orchestrator.inspect.code import Code
-from orchestrator.records import Launch, Outcome
+from orchestrator.records import GateResult, Launch, Outcome
 from orchestrator.storage.adapters import LINEAGE_FILE, Origin
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.storage.registry import ModelRegistry, ModelVersion
+from orchestrator.worker.publishing.adaptation import CHART_FILE, adaptation_chart
 from orchestrator.worker.publishing.lineage import lineage
+
+
+class Measured(NamedTuple):
+    """Figures of the weights to publish."""
+
+    metrics: dict[str, dict[str, Any]]  # domain -> on test
+    gates: tuple[GateResult, ...]
+    adaptation: dict[str, Any]  # k-shot curves; empty where none were asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +69,12 @@ def publish(
             "test": outcome.metrics,
             "before": outcome.before,
             "selection": outcome.selection.model_dump(),
+            **({"adaptation": outcome.adaptation} if outcome.adaptation else {}),
             **told,
         },
     )
+    if outcome.adaptation:
+        (folder / CHART_FILE).write_text(adaptation_chart(outcome.adaptation))
     written = lineage(launch, outcome.seconds, attempts, beside.code, beside.engine) | told
     if beside.adapter_of is not None:
         written["adapter_of"] = beside.adapter_of.document()

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from transformers import TrainingArguments
 
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, MetaMethod
 from orchestrator.worker.training.deepspeed import deepspeed_config
 
 SCHEDULERS = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
@@ -53,12 +53,14 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         learning_rate=training.learning_rate,
         lr_scheduler_type=SCHEDULERS[training.schedule],
         warmup_steps=warmup_steps(spec, num_steps),
-        optim=optimizer_name(),
-        weight_decay=training.weight_decay,
+        optim="sgd" if _steps_by_sgd(spec) else optimizer_name(),
+        # torch's SGD would take AdamW's decay for a penalty, and multiply it with its large rate.
+        weight_decay=0.0 if _steps_by_sgd(spec) else training.weight_decay,
         adam_beta1=training.adam_beta1,
         adam_beta2=training.adam_beta2,
         adam_epsilon=training.adam_epsilon,
-        max_grad_norm=training.max_grad_norm,
+        # As DeepSpeed has it: where nothing is clipped, a bound that is never met may stand for 0.
+        max_grad_norm=deepspeed["gradient_clipping"] if deepspeed else training.max_grad_norm,
         seed=training.seed,
         use_cpu=not on_gpu,
         tf32=training.precision == "tf32" if on_gpu else None,
@@ -79,3 +81,7 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         dataloader_pin_memory=on_gpu,
         log_level="error",
     )
+
+
+def _steps_by_sgd(spec: FineTuneSpec) -> bool:
+    return isinstance(spec.method, MetaMethod) and spec.method.outer_optimizer == "sgd"

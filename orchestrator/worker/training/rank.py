@@ -15,7 +15,6 @@ from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import (
-    GateResult,
     JobState,
     Launch,
     Outcome,
@@ -23,17 +22,14 @@ from orchestrator.records import (
     Reason,
     SelectionOutcome,
 )
-from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs import AdapterMethod, CustomTask
 from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
-from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.encoding import Place, RowEncoder
 from orchestrator.worker.data.features import with_features
-from orchestrator.worker.data.mixing import Learned, mixed_order
-from orchestrator.worker.data.orders import EpochOrder, grouped
 from orchestrator.worker.data.splits import (
     Splits,
     encode_splits,
@@ -53,32 +49,32 @@ from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.start import Start
+from orchestrator.worker.publishing.adaptation import adaptation_section
 from orchestrator.worker.publishing.card import Loads, model_card
-from orchestrator.worker.publishing.publish import Beside, publish
+from orchestrator.worker.publishing.publish import Beside, Measured, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.tasks.base import DrawsExamples
-from orchestrator.worker.training.arguments import (
-    optimizer_name,
-    total_steps,
-    training_arguments,
-)
+from orchestrator.worker.tasks.base import DrawsExamples, Task
+from orchestrator.worker.training.arguments import optimizer_name, total_steps
 from orchestrator.worker.training.checkpointing import (
     Checkpointer,
     Progress,
     Restored,
-    fetch_continued,
     restore,
 )
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import domains_to_evaluate
-from orchestrator.worker.training.trainer import FineTuneTrainer, Run
+from orchestrator.worker.training.steps import (
+    STORE_RETRY_SECONDS,
+    batches_of,
+    continued,
+    trainer_for,
+)
+from orchestrator.worker.training.trainer import Run
 
 if TYPE_CHECKING:
     from orchestrator.worker.custom.attempt import CustomAttempt
-
-STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
 
 
 def run_rank(launch: Launch, entered_at: float) -> None:
@@ -157,18 +153,11 @@ class Attempt:
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
             encode = RowEncoder.of(self.spec, task, tokenizer, place)
             splits = self._read(functions, encode)
-            seed = self.spec.training.seed
-            loaded = load_model(task, start.base, tokenizer, seed)
-            attention = choose_attention(self.spec, loaded, Surroundings.here())
-            self.engine = {"attention": attention, "optimizer": optimizer_name()}
-            model = apply_method(self.spec.method, loaded, start, seed)
-            del loaded
+            model = self._model(task, start, tokenizer)
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
             progress = restored.progress if restored else Progress()
             self.resumed_from = restored.reference.step if restored else None
-        batch_size = self.spec.evaluation.batch_size
-        assert batch_size is not None, "the plan resolves it"
-        evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
+        evaluation = self._evaluation(task, tokenizer)
         # 2. How good the start is, once a job.
         progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
@@ -176,7 +165,7 @@ class Attempt:
             cache = RowCache(self.folders.cache / "rows", row_limit())
             learned, rows = with_features(self.launch, model, evaluation, splits, cache)
             run = self._prepare(start, tokenizer, rows, learned, progress)
-            step = self._train(run, model, restored)
+            step = self._train(run, model, rows, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -192,8 +181,27 @@ class Attempt:
                 from orchestrator.worker.publishing.explanations import explain_published
 
                 explain_published(self.launch, evaluation, published, splits, folder)
-        # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, (metrics, gates), step)
+        # 5. How well they learn from a few rows of domains that were held out.
+        adaptation = self._adapt(run, published, evaluation, splits)
+        if adaptation is None:
+            return self._interrupted(run, step)
+        # 6. Publish: manifest last, then the Outcome.
+        return self._publish(run, folder, splits, Measured(metrics, gates, adaptation), step)
+
+    def _model(
+        self, task: Task, start: Start, tokenizer: PreTrainedTokenizerBase
+    ) -> torch.nn.Module:
+        """The base with the task's head, of which the method has chosen what learns."""
+        seed = self.spec.training.seed
+        loaded = load_model(task, start.base, tokenizer, seed)
+        attention = choose_attention(self.spec, loaded, Surroundings.here())
+        self.engine = {"attention": attention, "optimizer": optimizer_name()}
+        return apply_method(self.spec.method, loaded, start, seed)
+
+    def _evaluation(self, task: Task, tokenizer: PreTrainedTokenizerBase) -> EvaluationPass:
+        batch_size = self.spec.evaluation.batch_size
+        assert batch_size is not None, "the plan resolves it"
+        return EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
 
     def _before(
         self,
@@ -233,14 +241,8 @@ class Attempt:
         progress: Progress,
     ) -> Run:
         spec = self.spec
-        assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
         assert spec.data.train_on is not None, "the plan resolves train_on"
-        batches = BatchPlan(
-            order=self._order(splits),
-            global_batch_size=spec.training.global_batch_size,
-            micro_batch_size=spec.engine.micro_batch_size,
-            num_workers=self.gang.world_size,
-        )
+        batches = batches_of(spec, splits, self.gang.world_size)
         domains = domains_to_evaluate(spec.selection, spec.data.train_on)
         return Run(
             launch=self.launch,
@@ -258,33 +260,14 @@ class Attempt:
             num_steps=total_steps(spec, batches.steps_per_epoch),
         )
 
-    def _order(self, splits: Splits) -> EpochOrder:
-        spec = self.spec
-        classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
-        mixed = mixed_order(
-            spec.data.mixing,
-            Learned(splits.train_digest, splits.train_domains, classes),
-            spec.training.seed,
-            spec.training.global_batch_size,
-            partial(total_steps, spec),
-        )
-        return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
-
-    def _continued(self) -> Path | None:
-        reference = self.launch.continues
-        if reference is None:
-            return None
-        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
-        theirs = CheckpointStore(store, reference.job)
-        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
-
-    def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
+    def _train(
+        self, run: Run, model: torch.nn.Module, splits: Splits, restored: Restored | None
+    ) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
-        arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
         run.is_resized = restored is not None and restored.is_resized
-        run.continues = None if restored else self._continued()
-        trainer = FineTuneTrainer(run, model, arguments)
+        run.continues = None if restored else continued(self.launch, self.gang, self.folders)
+        trainer = trainer_for(run, model, splits, self.folders.scratch)
         trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
@@ -340,6 +323,17 @@ class Attempt:
             for domain, encoded in splits.test.items()
         }
 
+    def _adapt(
+        self, run: Run, published: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+    ) -> dict[str, Any] | None:
+        """K-shot curves, if asked for; None where the gang was told to stop meanwhile."""
+        if self.spec.evaluation.adaptation is None:
+            return {}
+        from orchestrator.worker.training.starts import k_shot_curves
+
+        with self.clock.phase(Phase.ADAPT):
+            return k_shot_curves(run, published, evaluation, splits)
+
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(
             job=self.launch.job,
@@ -360,10 +354,9 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        found: tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]],
+        measured: Measured,
         step: int,
     ) -> Outcome:
-        metrics, gates = found
         selection, best = self.spec.selection, run.progress.best
         outcome = Outcome(
             job=self.launch.job,
@@ -373,15 +366,16 @@ class Attempt:
             resumed_from_step=self.resumed_from,
             step=step,
             checkpoint_step=run.checkpointer.committed_step or self.resumed_from,
-            metrics=metrics,
+            metrics=measured.metrics,
+            adaptation=measured.adaptation,
             before=run.progress.before,
             selection=SelectionOutcome(last=True, step=step)
             if selection.last or best is None
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
-            gates=gates,
-            promoted=all(gate.passed for gate in gates) if gates else None,
+            gates=measured.gates,
+            promoted=all(gate.passed for gate in measured.gates) if measured.gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -389,8 +383,10 @@ class Attempt:
                 chosen, rows = outcome.selection, splits.num_rows
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
-                parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin, gates))
+                parts = (self.launch, measured.metrics, outcome.before, chosen, rows)
+                card = model_card(*parts, Loads(run.task.loader, origin, measured.gates))
+                if measured.adaptation:
+                    card += "\n" + adaptation_section(measured.adaptation) + "\n"
                 code = self.code.code if self.code is not None else None
                 beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)

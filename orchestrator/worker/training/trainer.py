@@ -117,6 +117,10 @@ class FineTuneTrainer(Trainer):
 
     # Batches and loss
 
+    @property
+    def rows_per_step(self) -> int:
+        return self.run.spec.training.global_batch_size
+
     def get_train_dataloader(self) -> EpochLoader:
         return EpochLoader(
             self.run.train,  # type: ignore[arg-type]  # map-style without torch's base class
@@ -211,13 +215,7 @@ class FineTuneTrainer(Trainer):
         """Evaluates on valid, keeps the weights if they are the best so far, may end training."""
         self.control.should_evaluate = False
         run = self.run
-        forward: Any = self.model_wrapped if self.is_deepspeed_enabled else self.net
-        self.net.train(False)
-        figures = {
-            domain: run.evaluation.evaluate(forward, encoded)
-            for domain, encoded in run.valid.items()
-        }
-        self.net.train()
+        figures = self._valid_figures()
         value = selected_value(run.spec.selection, figures)
         best = BestWeights(attempt=run.launch.attempt, step=self.state.global_step, value=value)
         run.progress, improved = after_evaluation(run.spec, run.progress, best)
@@ -234,6 +232,17 @@ class FineTuneTrainer(Trainer):
         }
         self._record({"valid": metrics}, metrics)
         return metrics
+
+    def _valid_figures(self) -> dict[str, dict[str, Any]]:
+        """domain -> metrics on valid of the current weights."""
+        forward: Any = self.model_wrapped if self.is_deepspeed_enabled else self.net
+        self.net.train(False)
+        figures = {
+            domain: self.run.evaluation.evaluate(forward, encoded)
+            for domain, encoded in self.run.valid.items()
+        }
+        self.net.train()
+        return figures
 
     def _keep_weights(self) -> None:
         folder = self.run.checkpointer.stage(f"weights-{self.state.global_step}")
@@ -286,7 +295,7 @@ class FineTuneTrainer(Trainer):
             )
         seconds = max(sum(self.run.last_step_seconds), MIN_THROUGHPUT_SECONDS)
         steps = len(self.run.last_step_seconds)
-        logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
+        logs["samples_per_second"] = steps * self.rows_per_step / seconds
         logs["step_seconds"] = seconds / max(steps, 1)
         logs |= self.speed.figures(self.run.gang, seconds)
         self.run.last_step_seconds.clear()

@@ -143,6 +143,7 @@ def test_success_as_json(orchestrator, serve, published, work):
         "model": "reviews@3",
         "url": str(work / "models/reviews/3"),
         "before": BEFORE,
+        "adaptation": {},
         "selection": {
             "metric": "camera/macro_f1",
             "mode": "max",

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import torch
 from accelerate.state import AcceleratorState
+from safetensors.torch import save_file
 from transformers.integrations import unset_hf_deepspeed_config
 
 from orchestrator.storage.adapters import Origin
@@ -23,10 +24,19 @@ from orchestrator.worker.tasks import task_for
 from orchestrator.worker.tasks.base import HidesTokens
 from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
+from orchestrator.worker.training.episodic import EpisodicTrainer, episode_batches
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.trainer import FineTuneTrainer, Run
 from tests.worker.tiny import launch, shard_everything
+from tests.worker.training.meta_cases import (
+    META_CASES,
+    STEPS,
+    MetaCase,
+    encoded_rows,
+    episodes_of_case,
+    meta_launch,
+)
 
 
 class NoCheckpoints:
@@ -90,12 +100,49 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     return [{key: row[key] for key in ("loss", "grad_norm")} for row in run.history]
 
 
+class StepsOnly(EpisodicTrainer, LossOnly):
+    """Learns episodes, and neither evaluates nor saves."""
+
+
+def train_meta(case: MetaCase, base: Path, scratch: Path, gang: Gang) -> dict[str, torch.Tensor]:
+    """The weights after the last outer step."""
+    order = meta_launch(case, base, scratch, gang.world_size)
+    spec = order.spec.spec
+    task, tokenizer = task_for(spec, base), load_tokenizer(base)
+    encoded = encoded_rows(task, tokenizer)
+    run = Run(
+        launch=order,
+        start=Start(base, Origin(str(base), None, "")),
+        gang=gang,
+        task=task,
+        tokenizer=tokenizer,
+        train=encoded,
+        valid={},
+        batches=episode_batches(spec, len(encoded), gang.world_size),
+        evaluation=EvaluationPass(task, tokenizer, gang, 8, torch.device("cpu")),
+        checkpointer=NoCheckpoints(),  # type: ignore[arg-type]
+        reporter=Reporter(order, gang.rank),
+        progress=Progress(),
+        num_steps=STEPS,
+    )
+    model = load_model(task, base, tokenizer, spec.training.seed)
+    trainer = StepsOnly(run, model, episodes_of_case(case, encoded), scratch)
+    trainer.train()
+    unset_hf_deepspeed_config()
+    AcceleratorState._reset_state(reset_partial_state=False)
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
 def main() -> None:
     scratch = Path(sys.argv[1])
     cases = json.loads((scratch / "cases.json").read_text())
     gang = Gang.join()
     shard_everything()
     found = {name: train(case, Path(case["base"]), scratch, gang) for name, case in cases.items()}
+    for name, case in META_CASES.items():
+        learned = train_meta(case, Path(sys.argv[2]), scratch, gang)
+        if gang.is_first:
+            save_file(learned, scratch / f"{name}.safetensors")
     if gang.is_first:
         (scratch / "found.json").write_text(json.dumps(found))
 

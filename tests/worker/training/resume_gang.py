@@ -80,8 +80,10 @@ def compare(undisturbed: Launch, stopped: Launch, gang: Gang) -> dict[str, Any]:
         "published_step": second.selection.step if second.selection else None,
         "undisturbed": digest(undisturbed) if gang.is_first else None,
         "resumed": digest(resumed) if gang.is_first else None,
-        "same_metrics": (whole.metrics, whole.before, whole.gates)
-        == (second.metrics, second.before, second.gates),
+        "same_metrics": all(
+            getattr(whole, figures) == getattr(second, figures)
+            for figures in ("metrics", "before", "adaptation", "gates")
+        ),
         "promoted": [whole.promoted, second.promoted],
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
@@ -34,6 +35,8 @@ from tests.worker.tiny import (
     write_causal_base,
     write_seq2seq_base,
 )
+from tests.worker.training.meta_by_hand import ByHand
+from tests.worker.training.meta_cases import META_CASES
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -202,11 +205,12 @@ def rate_of(path: str, rates: dict[str, float]) -> float:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["1 worker", "2 workers"])
-def gang(
+def gang_folder(
     request: pytest.FixtureRequest,
     bases: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
-) -> dict[str, list[dict[str, float]]]:
+) -> Path:
+    """Where a gang has left what it measured and learned."""
     scratch = tmp_path_factory.mktemp("gang")
     cases = {
         name: {
@@ -226,13 +230,18 @@ def gang(
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += [f"--nproc-per-node={request.param}", "-m", "tests.worker.training.exactness_gang"]
     done = subprocess.run(
-        [*command, str(scratch)],
+        [*command, str(scratch), str(bases["classification"])],
         env={**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    found: dict[str, list[dict[str, float]]] = json.loads((scratch / "found.json").read_text())
+    return scratch
+
+
+@pytest.fixture(scope="module")
+def gang(gang_folder: Path) -> dict[str, list[dict[str, float]]]:
+    found: dict[str, list[dict[str, float]]] = json.loads((gang_folder / "found.json").read_text())
     return found
 
 
@@ -247,3 +256,19 @@ def test_loss_and_gradient_norm_are_those_of_a_plain_loop(
     for step, (measured, expected) in enumerate(zip(gang[name], steps, strict=True)):
         wanted = {key: pytest.approx(value, rel=2e-4) for key, value in expected.items()}
         assert measured == wanted, f"step {step}"
+
+
+@pytest.mark.parametrize("name", META_CASES)
+def test_initialisations_are_those_of_the_papers(
+    name: str, gang_folder: Path, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    by_hand = ByHand(META_CASES[name], bases["classification"], tmp_path)
+    before = {key: value.detach().clone() for key, value in by_hand.model.named_parameters()}
+    wanted = by_hand.train()
+
+    learned = load_file(gang_folder / f"{name}.safetensors")
+
+    assert learned.keys() == wanted.keys()
+    assert max(float((wanted[key] - before[key]).abs().max()) for key in wanted) > 1e-4
+    for key, value in wanted.items():
+        assert torch.allclose(learned[key], value, rtol=0, atol=1e-6), key

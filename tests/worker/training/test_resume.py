@@ -124,6 +124,29 @@ CASES: dict[str, dict[str, Any]] = {
         "method": {**LORA, "merge": True},
         "learning_rate": 2e-2,
     },
+    "zero 2, meta": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "method": {
+            "type": "meta",
+            "algorithm": "fomaml",
+            "head": "shared",
+            "episodes_per_step": 4,
+            "shots": 2,
+            "query": 1,
+            "inner_steps": 2,
+            "inner_learning_rate": 1e-3,
+        },
+        "evaluation": {
+            "adaptation": {
+                "domains": ["new"],
+                "shots": [0, 2],
+                "seeds": 2,
+                "steps": 2,
+                "batch_size": 8,
+                "compare_with": ["plain", "joint"],
+            }
+        },
+    },
     "zero 1, lora, bf16": {
         "engine": {"zero_stage": 1, "micro_batch_size": 4},
         "method": LORA,
@@ -171,14 +194,20 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
     mixing = case.get("mixing")
     if mixing is not None:
         domains["old"] = {"train": [{"path": write_rows(folder / "old.jsonl", some(9))}]}
+    # Where episodes are drawn there is another domain to learn from, and one that is held out.
+    is_meta = case.get("method", {}).get("type") == "meta"
+    if is_meta:
+        domains |= {"toy_too": {"train": data["test"], "valid": data["valid"]}}
+        domains |= {"new": {"train": data["valid"], "test": data["test"]}}
+    learned = ["toy", "toy_too"] if is_meta else ["toy"]
     if "gates" in case:
         domains["other"] = {"valid": [{"path": write_rows(folder / "other.jsonl", some(7))}]}
     return launch(
         base,
         folder,
-        data={"domains": domains, "train_on": ["toy"], "mixing": mixing},
+        data={"domains": domains, "train_on": learned, "mixing": mixing},
         training={
-            **({"max_steps": NUM_STEPS} if mixing else {"epochs": 3}),
+            **({"max_steps": NUM_STEPS} if mixing or is_meta else {"epochs": 3}),
             "global_batch_size": 8,
             "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
@@ -193,7 +222,12 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),
         resources={"workers": 2},
         checkpoint={"every_steps": 4, "keep": 2},
-        evaluation={"bootstrap_samples": 10, **more},
+        evaluation={
+            "bootstrap_samples": 10,
+            "metrics": ["accuracy"],
+            **more,
+            **case.get("evaluation", {}),
+        },
     )
 
 
