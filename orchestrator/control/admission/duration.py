@@ -31,11 +31,13 @@ from orchestrator.control.admission.records import (
     TimePlan,
 )
 from orchestrator.control.admission.throughput import Speed
+from orchestrator.inspect.architectures import reads_first_token
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import (
     Denoising,
     FineTuneSpec,
+    FreezeMethod,
     MetaMethod,
     TaskSpec,
     TextClassification,
@@ -277,9 +279,15 @@ def plan_time(
 ) -> TimePlan:
     """Seconds of each phase, without those of checkpoints: see `with_checkpoints`."""
     episodes = episode_work(spec, case.micro_batch_size)
-    step = step_seconds(case, steps, speed, episodes).total_seconds
+    spent = step_seconds(case, steps, speed, episodes)
+    step = spent.total_seconds
     test = _forward_seconds(case, work.test_rows, work.lengths.by_split["test"], speed)
     valid = _forward_seconds(case, work.valid_rows, work.lengths.by_split["valid"], speed)
+    read_once = 0.0
+    if _reads_once(spec, case):  # then steps and evaluations cost the head alone
+        rows = work.lengths.by_split["train"]
+        read_once = _forward_seconds(case, steps.train_rows, rows, speed) + valid
+        step, valid = step - spent.compute_seconds, 0.0
     generation = spec.evaluation.generation
     if generation is not None:
         test += _generation_seconds(case, work, generation.num_beams, speed)
@@ -290,7 +298,7 @@ def plan_time(
     parts = {
         "start_seconds": START_SECONDS,
         "before_seconds": before,
-        "train_seconds": steps.total * step,
+        "train_seconds": read_once + steps.total * step,
         "valid_seconds": steps.evaluations * valid,
         "checkpoint_seconds": 0.0,
         "test_seconds": test,
@@ -321,6 +329,13 @@ def _adaptation_seconds(
     length = work.lengths.by_split["test"]
     tested = todo.tested * work.lent_test_rows * length * forward_flops(case, length) / speed.flops
     return (learned + updated + tested) / case.workers
+
+
+def _reads_once(spec: FineTuneSpec, case: MemoryCase) -> bool:
+    """Whether the worker keeps what a base that is frozen whole makes of each row."""
+    extracts = isinstance(spec.method, FreezeMethod) and spec.method.all_layers
+    kind = case.model.facts.model_type
+    return extracts and spec.data.collator is None and reads_first_token(kind)
 
 
 def with_checkpoints(time: TimePlan, checkpoints: CheckpointPlan) -> TimePlan:
