@@ -59,7 +59,7 @@ def class_problems(
     if unsure or not parts or len(parts) < wanted:
         return []
     if form.is_number:
-        return list(_one_number(spec, parts))
+        return [] if spec.data.transform is not None else list(_one_number(spec, parts))
     if not labels and not form.is_set:
         return []
     if spec.data.transform is not None and listed_labels(spec) is not None:

@@ -13,14 +13,18 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.control.admission.option_records import HardwarePlan
 from orchestrator.control.admission.plan import Plan
 from orchestrator.control.controller.look import look
 from orchestrator.control.controller.stopping import StopSignal
 from orchestrator.records import Outcome
-from orchestrator.server.asked import Asked, RunListener
+from orchestrator.server.asked import Asked, Extent, RunListener
 from orchestrator.settings import Settings
+
+if TYPE_CHECKING:
+    from orchestrator.server.rehearsal import Rehearsed
 
 __all__ = [
     "HardwarePlan",
@@ -31,6 +35,7 @@ __all__ = [
     "end_local",
     "plan",
     "plan_elsewhere",
+    "rehearse",
     "run",
     "serve",
 ]
@@ -100,6 +105,36 @@ def run(
     from orchestrator.server.one_shot import run_once
 
     return run_once(Asked(source, sets, new), settings, listener, stop)
+
+
+def rehearse(
+    source: Path,
+    sets: Sequence[str] = (),
+    *,
+    settings: Settings,
+    listener: RunListener,
+    stop: StopSignal,
+    extent: Extent,
+) -> Rehearsed:
+    """Takes a few steps over the job's longest rows, as `run` would; leaves nothing behind.
+
+    Args:
+        source: The spec's file.
+        sets: Overrides, `path=value`.
+        settings: The operator's.
+        listener: Told what happens.
+        stop: Asks for an early end.
+        extent: How much of the job.
+
+    Raises:
+        InvalidInput: Spec, data or base are wrong.
+        PlanRefused: Not even the rehearsal fits this machine.
+    """
+    from orchestrator.server import rehearsal
+
+    os.environ.update(settings.store_environment())
+    asked = Asked(source, sets, new=True)
+    return rehearsal.rehearse(asked, settings, listener, stop, extent)
 
 
 def serve(

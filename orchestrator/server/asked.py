@@ -20,6 +20,14 @@ class Asked:
     new: bool = False  # train again, even if this run is finished or begun
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much of a job a rehearsal takes."""
+
+    workers: int | None = None  # instead of the spec's
+    num_steps: int = 8
+
+
 class RunListener(Protocol):
     """Who is told what happens in a run; called from the thread that called `run`."""
 

@@ -128,6 +128,11 @@ COMMANDS: dict[str, LazyCommand] = dict(
         _command(HERE, "validate", "Check a spec and list every problem in it."),
         _command(HERE, "plan", "Say what a job needs and whether it fits; start nothing."),
         _command(HERE, "data", "Look at the data as the model will see it."),
+        _command(
+            HERE,
+            "rehearse",
+            "Prove a job by a few steps over its longest rows; leave nothing.",
+        ),
         _command(HERE, "run", "Train, evaluate and publish what a spec describes."),
         _command(HERE, "predict", "Label or rewrite texts with a published model."),
         _command(HERE, "models", "List, show, pull, verify and alias published models."),

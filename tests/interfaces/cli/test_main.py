@@ -97,7 +97,7 @@ def test_commands_are_listed_by_where_they_work_in_the_order_they_are_used():
             section.append(line.split()[0])
     assert sections == {
         "On this machine": [
-            *("init", "import", "validate", "plan", "data", "run"),
+            *("init", "import", "validate", "plan", "data", "rehearse", "run"),
             *("predict", "models", "schema", "doctor"),
         ],
         "Jobs of a server": [

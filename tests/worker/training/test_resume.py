@@ -224,7 +224,7 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         checkpoint={"every_steps": 4, "keep": 2},
         evaluation={
             "bootstrap_samples": 10,
-            "metrics": ["accuracy"],
+            **({"metrics": ["accuracy"]} if is_meta else {}),
             **more,
             **case.get("evaluation", {}),
         },
