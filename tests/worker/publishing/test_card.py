@@ -221,3 +221,12 @@ def test_gates_are_told_with_their_figures() -> None:
     assert "It is not promoted." in text
     assert "All are passed" in model_card(*parts, Loads(gates=gates[:1]))
     assert "Gates" not in model_card(*parts)
+
+
+def test_explanations_are_pointed_to_where_there_are_any() -> None:
+    job = launch(
+        Path("/base"), Path("/scratch"), evaluation={"metrics": ["accuracy"], "explain": True}
+    )
+    text = model_card(job, {"toy": figures(0.9, 0.6)}, {}, SelectionOutcome(last=True, step=3), {})
+    assert "explanations.html shows the words" in text
+    assert "explanations.html" not in card()
