@@ -150,6 +150,12 @@ def _pretraining(spec: FineTune) -> Iterator[Problem]:
     """Texts without labels are learned by `pretrain`, and nothing else is."""
     task, method = spec.spec.task, spec.spec.method
     if isinstance(method, PretrainMethod):
+        if spec.spec.evaluation.slices:
+            yield Problem(
+                "pretrain measures whole domains: its texts become several rows",
+                path="evaluation.slices",
+                hint="remove it, or make each slice a domain",
+            )
         if isinstance(task, CausalLm) and task.rows != "text":
             yield Problem(
                 f"pretrain learns plain texts, not rows of kind {task.rows}",
@@ -220,7 +226,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "training.max_target_length", "evaluation.generation"), _texts_alone),
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
-    (("task", "method"), _pretraining),
+    (("task", "method", "evaluation.slices"), _pretraining),
     (("model", "task.type", "method.type"), _fresh),
 )
 

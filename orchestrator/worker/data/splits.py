@@ -48,7 +48,11 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
     """Mixes and tokenizes the rows of `load_tables`, as `encode` does with a table."""
     drawn = drawn_domains(spec.data)
     train = pa.concat_tables([tables[domain, "train"] for domain in drawn])
-    ends = list(accumulate((tables[domain, "train"].num_rows for domain in drawn), initial=0))
+    learned = encode(train)
+    counts = [tables[domain, "train"].num_rows for domain in drawn]
+    if len(learned) != sum(counts):  # texts that became several rows
+        counts = [len(encode(tables[domain, "train"])) for domain in drawn]
+    ends = list(accumulate(counts, initial=0))
     num_rows: dict[str, dict[str, int]] = {}
     for (domain, split), table in tables.items():
         if split != "train" or domain in drawn:
@@ -58,7 +62,7 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
         return {domain: encode(table) for (domain, name), table in tables.items() if name == split}
 
     return Splits(
-        train=encode(train),
+        train=learned,
         train_digest=table_digest(train),
         train_domains=dict(zip(drawn, map(range, ends, ends[1:]), strict=True)),
         valid=encoded("valid"),

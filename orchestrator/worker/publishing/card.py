@@ -16,6 +16,7 @@ from orchestrator.specs import (
     FreezeMethod,
     MetaMethod,
     MethodSpec,
+    PretrainMethod,
     QloraMethod,
     TextClassification,
 )
@@ -31,6 +32,8 @@ Figures = dict[str, dict[str, Any]]
 _PIPELINES = {
     "text-classification": "text-classification",
     "causal-lm": "text-generation",
+    "masked-lm": "fill-mask",
+    "denoising": "text2text-generation",
     "translation": "translation",
     "summarization": "summarization",
 }
@@ -97,7 +100,9 @@ def describe_method(method: MethodSpec) -> str:
     if isinstance(method, AdapterMethod):
         return _adapter(method)
     if isinstance(method, MetaMethod):
-        return f"meta-learning ({_META[method.algorithm]}) of an initialisation, from episodes,"
+        return f"meta-learning ({_META[method.algorithm]}) of an initialisation"
+    if isinstance(method, PretrainMethod):
+        return "pre-training"
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:

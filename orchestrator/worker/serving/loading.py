@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import UserError
 from orchestrator.worker.serving.base import Answering
 
 WRITES = ("causal-lm", "translation", "summarization")
+BASES = ("masked-lm", "denoising")
+"""Tasks whose models are there to be trained further."""
 
 
 def load_predictor(folder: Path, spec: Mapping[str, Any], base: Path | None = None) -> Answering:
@@ -28,6 +31,11 @@ def load_predictor(folder: Path, spec: Mapping[str, Any], base: Path | None = No
         from orchestrator.worker.serving.likelihood import LikelihoodPredictor
 
         return LikelihoodPredictor.load(folder, spec, base)
+    if spec.get("task", {}).get("type") in BASES:
+        raise UserError(
+            "this model was pretrained and has learned no task yet",
+            hint="name it as model.base of a job, e.g. of text-classification or translation",
+        )
     from orchestrator.worker.serving.predict import Predictor
 
     length = spec.get("training", {}).get("max_length")

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from orchestrator.records import GateResult, SelectionOutcome
+from orchestrator.specs import TASK_METRICS
 from orchestrator.storage.adapters import Origin
-from orchestrator.worker.publishing.card import Loads, model_card
+from orchestrator.worker.publishing.card import _PIPELINES, Loads, model_card
 from tests.worker.tiny import launch
 
 
@@ -230,3 +231,32 @@ def test_explanations_are_pointed_to_where_there_are_any() -> None:
     text = model_card(job, {"toy": figures(0.9, 0.6)}, {}, SelectionOutcome(last=True, step=3), {})
     assert "explanations.html shows the words" in text
     assert "explanations.html" not in card()
+
+
+def test_a_pretrained_model_is_shown_as_a_base_of_its_own() -> None:
+    job = launch(
+        Path("/base"),
+        Path("/scratch"),
+        model={"fresh": {"architecture": "bert", "hidden_size": 32, "layers": 2, "heads": 2}},
+        task={"type": "masked-lm"},
+        method={"type": "pretrain"},
+        selection={"metric": "toy/loss", "mode": "min"},
+        evaluation={"metrics": ["perplexity"]},
+    )
+    text = model_card(
+        job,
+        {"toy": {"num_rows": 9, "perplexity": 7.5}},
+        {},
+        SelectionOutcome(last=True, step=3),
+        {},
+        Loads("AutoModelForMaskedLM"),
+    )
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["pipeline_tag"] == "fill-mask"
+    assert "base_model" not in front
+    assert "pre-training of `a fresh bert of 2 x 32` on toy" in text
+    assert "floor" not in text
+
+
+def test_every_task_has_a_name_that_hubs_know() -> None:
+    assert set(_PIPELINES) == set(TASK_METRICS)
