@@ -83,6 +83,7 @@ def model_card(
         _results(launch, metrics, before),
         *_per_label(launch, metrics),
         *_fairness(metrics),
+        *_explained(launch),
         *_calibration(metrics, before),
         *_gates(loads.gates),
         "## Data",
@@ -234,6 +235,12 @@ def _per_label(launch: Launch, metrics: Figures) -> list[str]:
     ]
     header = ["domain", "label", "rows with it", "given", "precision", "recall", "f1"]
     return ["## Each label on test", _table(header, rows)]
+
+
+def _explained(launch: Launch) -> list[str]:
+    if not launch.spec.spec.evaluation.explain:
+        return []
+    return ["## Explanations", "explanations.html shows the words that carry its decisions."]
 
 
 def _fairness(metrics: Figures) -> list[str]:

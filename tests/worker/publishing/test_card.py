@@ -224,6 +224,15 @@ def test_gates_are_told_with_their_figures() -> None:
     assert "Gates" not in model_card(*parts)
 
 
+def test_explanations_are_pointed_to_where_there_are_any() -> None:
+    job = launch(
+        Path("/base"), Path("/scratch"), evaluation={"metrics": ["accuracy"], "explain": True}
+    )
+    text = model_card(job, {"toy": figures(0.9, 0.6)}, {}, SelectionOutcome(last=True, step=3), {})
+    assert "explanations.html shows the words" in text
+    assert "explanations.html" not in card()
+
+
 def test_a_pretrained_model_is_shown_as_a_base_of_its_own() -> None:
     job = launch(
         Path("/base"),
