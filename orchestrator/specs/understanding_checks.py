@@ -9,6 +9,7 @@ from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.task import CustomTask, TextClassification
 
+_HIDDEN_TOKENS = ("masked-lm", "denoising")
 TEXTS_ARE_CHUNKED = frozenset({"pretrain"})
 """Methods whose rows are no rows of the files any more."""
 
@@ -24,7 +25,13 @@ def _slices(spec: FineTune) -> Iterator[Problem]:
             hint="remove it",
         )
         return
-    if spec.spec.method.type in TEXTS_ARE_CHUNKED:
+    if task.type in _HIDDEN_TOKENS:
+        yield Problem(
+            f"{task.type} measures hidden tokens, not rows",
+            path="evaluation.slices",
+            hint="remove it, and slice the job that uses the result",
+        )
+    elif spec.spec.method.type in TEXTS_ARE_CHUNKED:
         yield Problem(
             f"{spec.spec.method.type} cuts texts anew, so that no row of a file is measured alone",
             path="evaluation.slices",
@@ -58,6 +65,12 @@ def _explain(spec: FineTune) -> Iterator[Problem]:
             f"only decisions for one of several labels are explained, and {_what(spec)} makes none",
             path="evaluation.explain",
             hint="remove it",
+        )
+    if evaluation.explain and isinstance(task, TextClassification) and task.by_likelihood:
+        yield Problem(
+            "decisions of a head are explained, and here the likelihood of labels decides",
+            path="evaluation.explain",
+            hint="remove it, or write task.by: head",
         )
     if evaluation.explanations is not None and not evaluation.explain:
         yield Problem(

@@ -27,6 +27,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"task": {"type": "text-classification", "problem": "regression"},
       "evaluation": {"slices": {"c": {"label": True}}}}, "evaluation.slices.c.label",
      "regression has no labels"),
+    ({"task": {"type": "text-classification", "by": "likelihood"},
+      "evaluation": {"explain": True}}, "evaluation.explain", "likelihood of labels decides"),
+    ({"task": {"type": "masked-lm"}, "method": {"type": "pretrain"},
+      "evaluation": {"slices": {"c": {"column": "x"}}}}, "evaluation.slices",
+     "measures hidden tokens"),
     ({"evaluation": {"explanations": {"worst_errors": 3}}}, "evaluation.explanations",
      "unless explain is true"),
 ]  # fmt: skip
