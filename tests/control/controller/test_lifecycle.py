@@ -231,7 +231,7 @@ def test_a_retry_counts_its_cause_its_nodes_and_its_rung() -> None:
     assert found.updates["engine"] == {"offload": "none", "micro_batch_size": 8}
     assert found.updates["not_before"] == NOW + 5
     assert found.message == (
-        "OutOfMemory: CUDA out of memory; next with engine.micro_batch_size=8 (retry 1 of 8)"
+        "OutOfMemory: CUDA out of memory; next with engine.micro_batch_size=8 (retry 1 of 12)"
     )
 
 

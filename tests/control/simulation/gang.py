@@ -72,6 +72,7 @@ class Gang:
         self.has_ranks = False
         self.is_hanging = False
         self.is_stuck = False  # it waits for the store: that is no progress either
+        self.was_stuck_until = float("-inf")
         self.has_stacks = False
         self.is_told_to_stop = False
         self.accepted_at = world.time.now
@@ -206,7 +207,8 @@ class Gang:
         def attempt() -> None:
             try:
                 step()
-                self.is_stuck = False
+                if self.is_stuck:
+                    self.is_stuck, self.was_stuck_until = False, self.world.time.now
             except StoreUnavailable:
                 self.is_stuck = True
                 self._after(STORE_AGAIN_SECONDS, attempt)

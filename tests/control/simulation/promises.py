@@ -121,7 +121,7 @@ class Promises:
             Goal.SUSPEND: Goal.SUSPEND in asked,
             Goal.FAIL: (found.active_seconds or found.pre_running_seconds) is not None,
             Goal.REQUEUE: found.goal_reason is Reason.PREEMPTED
-            or (gang.is_hanging or gang.is_stuck),
+            or (gang.is_hanging or gang.is_stuck or gang.was_stuck_until >= found.changed_at),
             # It was refused or forgotten, and came up all the same: another request was on its way.
             None: gang.handle in self._refused or not gang.has_ranks,
         }

@@ -236,11 +236,11 @@ def test_what_does_not_fit_the_checkpoint_is_refused(place: Place) -> None:
     (shards / "shard").write_text("x")
     for rank in range(2):
         checkpoints.upload_rank(1, 2, rank, shards)
-    checkpoints.commit(1, 2, 2, {"strategy": "deepspeed", "zero_stage": 0}, timeout_seconds=1)
+    checkpoints.commit(1, 2, 2, {"strategy": "ddp"}, timeout_seconds=1)
     client.post(f"{API}/jobs/{job.id}/suspend")
     sets = ["engine.zero_stage=2"]
     answer = client.post(f"{API}/jobs/{job.id}/resume", json={"sets": sets})
-    assert (answer.status_code, answer.json()["problems"][0]["path"]) == (422, "engine.zero_stage")
+    assert (answer.status_code, answer.json()["problems"][0]["path"]) == (422, "engine.strategy")
     assert client.get(f"{API}/jobs/{job.id}").json()["state"] == "SUSPENDED"
 
 

@@ -81,7 +81,7 @@ def published(folder: Path, model: PeftModel, start: Start) -> Path:
     """The folder as it is published, with as much of its lineage as is read again."""
     write_adapter(model, None, folder, start.origin)
     complete_folder(folder, load_tokenizer(start.base))
-    spec = {"spec": {"task": {"labels": list(LABELS)}}}
+    spec = {"spec": {"task": {"type": "text-classification", "labels": list(LABELS)}}}
     lineage = {"adapter_of": start.origin.document(), "spec": {"resolved": spec}}
     (folder / "lineage.json").write_text(json.dumps(lineage))
     return folder
