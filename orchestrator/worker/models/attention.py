@@ -72,4 +72,4 @@ def _able(spec: FineTuneSpec, model: PreTrainedModel, around: Surroundings) -> l
 
 def _packs_by_mask(spec: FineTuneSpec) -> bool:
     """Encoders tell packed rows apart by a mask, which flash attention does not take."""
-    return spec.training.packs and spec.task.type == "text-classification"
+    return spec.training.packs and spec.task.type in ("text-classification", "masked-lm")

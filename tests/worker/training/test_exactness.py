@@ -156,6 +156,7 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
     """The mean loss of each whole global batch, and the norm of its gradient."""
     section, _, data = TASKS[kind]
     lengths = {"max_length": 16} | ({"max_target_length": 16} if kind in WRITING else {})
+    lengths["seed"] = 3  # of what pre-training hides
     spec = launch(
         *(base, folder), task=section, training=lengths, evaluation={}, method=METHODS[name]
     ).spec.spec

@@ -102,6 +102,7 @@ CASES: dict[str, dict[str, Any]] = {
     "labels by likelihood, two examples": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {**CLASSIFY, "by": "likelihood", "shots": 2, "prompt": "{text} =>"},
+        "selection": LAST,
     },
     "numbers, lora": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
