@@ -39,6 +39,7 @@ REPTILE = {"algorithm": "reptile", "inner_optimizer": "sgd", "inner_learning_rat
 FOMAML = {"algorithm": "fomaml", "inner_optimizer": "adam", "inner_learning_rate": 1e-3, "query": 3}
 BY_SGD = {"outer_optimizer": "sgd"}
 FAR = {"learning_rate": 0.5}
+FRESH = {"head": "fresh"}  # a head of zeros: what lies below it moves far in large steps only
 # A gradient that is nothing but rounding, as of the keys' biases, must not become a step by AdamW.
 NEAR = {"learning_rate": 1e-3, "adam_epsilon": 1e-3}
 DDP: dict[str, Any] = {"strategy": "ddp"}
@@ -46,12 +47,14 @@ META_CASES = {
     "reptile-zero0": MetaCase({**REPTILE, **BY_SGD}, {"zero_stage": 0}, FAR),
     "reptile-zero2": MetaCase({**REPTILE, **BY_SGD}, {"zero_stage": 2}, FAR),
     "reptile-ddp": MetaCase({**REPTILE, **BY_SGD}, DDP, FAR),
-    "reptile-fresh": MetaCase({**REPTILE, **BY_SGD, "head": "fresh"}, {"zero_stage": 1}, FAR),
+    "reptile-fresh": MetaCase(
+        {**REPTILE, **BY_SGD, **FRESH, "inner_learning_rate": 10.0}, {"zero_stage": 1}, FAR
+    ),
     "reptile-clipped": MetaCase(REPTILE, {"zero_stage": 2}, {**NEAR, "max_grad_norm": 0.05}),
     "fomaml-zero1": MetaCase({**FOMAML, **BY_SGD}, {"zero_stage": 1}, FAR),
     "fomaml-zero2": MetaCase(FOMAML, {"zero_stage": 2}, NEAR),
     "fomaml-ddp": MetaCase(FOMAML, DDP, NEAR),
-    "fomaml-fresh": MetaCase({**FOMAML, **BY_SGD, "head": "fresh"}, DDP, FAR),
+    "fomaml-fresh": MetaCase({**FOMAML, **BY_SGD, **FRESH, "inner_learning_rate": 1e-2}, DDP, FAR),
 }
 
 
