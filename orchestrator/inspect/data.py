@@ -6,8 +6,9 @@ report beside those of the spec. `read_tables` raises.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -22,13 +23,20 @@ from orchestrator.inspect.class_checks import (
 )
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
-from orchestrator.inspect.mixing import Draw, drawn_labels, epoch_draws, epoch_rows
+from orchestrator.inspect.mixing import (
+    Draw,
+    domain_quotas,
+    drawn_labels,
+    epoch_draws,
+    epoch_rows,
+)
 from orchestrator.inspect.overlap import overlap_warnings
 from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
 from orchestrator.inspect.values import LABEL
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
+from orchestrator.specs.task_views import key_of, sampling_of, task_views
 
 __all__ = [
     "DataFacts",
@@ -74,7 +82,8 @@ class DataFacts:
     unread: Mapping[SplitKey, str] = field(
         default_factory=dict
     )  # digests of files left to a script
-    draws: tuple[Draw, ...] = ()  # what each domain contributes to an epoch
+    draws: tuple[Draw, ...] = ()  # what each domain (or task) contributes to an epoch
+    tasks: Mapping[str, DataFacts] = field(default_factory=dict)  # each of several tasks alone
 
     @property
     def digests(self) -> dict[str, str]:
@@ -111,6 +120,19 @@ def inspect_data(
     if isinstance(spec.task, CustomTask):
         given = given_files(spec.data, base_dir=base_dir, fetch=fetch, doubtful=doubtful)
         return DataFacts({}, (), tuple(given.problems), (), given.digests)
+    if spec.tasks:
+        return _together(
+            spec,
+            {
+                name: inspect_data(
+                    view,
+                    base_dir=base_dir,
+                    fetch=fetch,
+                    doubtful={path.replace(f"tasks.{name}.", "task.", 1) for path in doubtful},
+                )
+                for name, view in task_views(spec).items()
+            },
+        )
     how = Reading(spec.task, base_dir, fetch, doubtful)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
     labels = labels_of(spec, found)
@@ -137,12 +159,47 @@ def read_tables(
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
     and sources are repeated or thinned by their weights. Raises InvalidInput.
     """
+    if spec.tasks:
+        return {
+            (key_of(name, domain), split): table
+            for name, view in task_views(spec).items()
+            for (domain, split), table in read_tables(view, base_dir=base_dir, fetch=fetch).items()
+            if wanted is None or (key_of(name, domain), split) in wanted
+        }
     how = Reading(spec.task, base_dir, fetch)
     keys = used_splits(spec.data) if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
         raise InvalidInput(found.problems)
     return {key: found.tables[key] for key in keys}
+
+
+def _together(spec: FineTuneSpec, found: Mapping[str, DataFacts]) -> DataFacts:
+    """The facts of several tasks as those of one job: by `task/domain`, each problem once."""
+    problems = {
+        replace(problem, path=re.sub(r"^task\b", f"tasks.{name}", problem.path or "") or None)
+        for name, facts in found.items()
+        for problem in facts.problems
+    }
+    rows = {name: {"": facts.num_train_rows} for name, facts in found.items()}
+    quotas = domain_quotas(sampling_of(spec), rows) if not problems else [0] * len(rows)
+    return DataFacts(
+        splits={
+            (key_of(name, domain), split): replace(split_facts, domain=key_of(name, domain))
+            for name, facts in found.items()
+            for (domain, split), split_facts in facts.splits.items()
+        },
+        labels=tuple(label for facts in found.values() for label in facts.labels),
+        problems=tuple(sorted(problems, key=lambda problem: str(problem))),
+        warnings=tuple(
+            f"{name}: {warning}" for name, facts in found.items() for warning in facts.warnings
+        ),
+        draws=tuple(
+            Draw(name, counts[""], drawn)
+            for (name, counts), drawn in zip(rows.items(), quotas, strict=True)
+        ),
+        tasks=found,
+    )
 
 
 def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:

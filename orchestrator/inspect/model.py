@@ -31,6 +31,7 @@ from orchestrator.inspect.safetensors import BASE, Tensor, Weights, read_weights
 from orchestrator.records import Record
 from orchestrator.specs import FineTuneSpec
 from orchestrator.specs.task_checks import WRITES_TEXT
+from orchestrator.specs.task_views import task_views
 
 TOKENIZER_FILES = (
     *("added_tokens.json", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json"),
@@ -159,6 +160,13 @@ def facts_of(
 
 def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]:
     """What keeps this base from doing this job, as far as config and spec tell."""
+    if spec.tasks:
+        of_tasks = [model_problems(facts, view) for view in task_views(spec).values()]
+        if facts.adapter is not None:
+            hint = "publish the adapter with method.merge: true and start from that"
+            message = "several tasks learn on a whole base, and this is an adapter"
+            of_tasks.append((Problem(message, path=BASE, hint=hint),))
+        return tuple(dict.fromkeys(problem for problems in of_tasks for problem in problems))
     return (
         *_unfit(facts, spec),
         *_too_long(facts, spec),
@@ -169,6 +177,9 @@ def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]
 
 def model_warnings(facts: ModelFacts, spec: FineTuneSpec) -> tuple[str, ...]:
     """What may go wrong with this base."""
+    if spec.tasks:
+        of_tasks = [model_warnings(facts, view) for view in task_views(spec).values()]
+        return tuple(dict.fromkeys(warning for warnings in of_tasks for warning in warnings))
     if can_do(spec.task.type, facts.model_type):
         return ()
     return (

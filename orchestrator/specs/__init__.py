@@ -16,6 +16,7 @@ from orchestrator.specs.method import (
     FullMethod,
     LoraMethod,
     MethodSpec,
+    MultiTaskMethod,
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
@@ -25,6 +26,7 @@ from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
     CausalLm,
     CustomTask,
+    SeveralTasks,
     Summarization,
     TaskSpec,
     TextClassification,
@@ -67,12 +69,14 @@ __all__ = [
     "MethodSpec",
     "MixingSpec",
     "ModelSpec",
+    "MultiTaskMethod",
     "OutputSpec",
     "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
+    "SeveralTasks",
     "Source",
     "Split",
     "Summarization",

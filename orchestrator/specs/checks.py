@@ -18,6 +18,7 @@ from orchestrator.specs import (
     mixing_checks,
     runtime_checks,
     task_checks,
+    tasks_checks,
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
@@ -66,10 +67,10 @@ def _model(spec: FineTune) -> Iterator[Problem]:
 
 def _selection_domain(spec: FineTune) -> Iterator[Problem]:
     metric_path, data = spec.spec.selection.metric, spec.spec.data
-    if metric_path is None:
+    if metric_path is None or spec.spec.tasks is not None:
         return
     path = "selection.metric"
-    domain, _, metric = metric_path.partition("/")
+    domain, _, metric = metric_path.rpartition("/")
     if domain == MEAN:
         return
     if domain not in data.domains:
@@ -204,6 +205,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
+    *tasks_checks.CHECKS,
     *method_checks.CHECKS,
     *mixing_checks.CHECKS,
     (("model", "task"), _model),

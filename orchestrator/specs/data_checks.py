@@ -8,7 +8,13 @@ from orchestrator.errors import Problem
 from orchestrator.specs.data import SPLITS, DataSpec, Source, Split, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
-from orchestrator.specs.task import CustomTask, TextClassification, default_columns
+from orchestrator.specs.task import (
+    CustomTask,
+    SeveralTasks,
+    TextClassification,
+    default_columns,
+)
+from orchestrator.specs.task_views import named_tasks
 
 SourceAt = tuple[str, str, Split, Source]
 
@@ -65,6 +71,8 @@ def _domain_names(spec: FineTune) -> Iterator[Problem]:
 
 
 def _columns(spec: FineTune) -> Iterator[Problem]:
+    if isinstance(spec.spec.task, SeveralTasks):
+        return  # a source has the roles of several: see `tasks_checks`
     defaults = default_columns(spec.spec.task)
     for place, _, _, source in sources(spec.spec.data):
         columns = source.columns or {}
@@ -118,10 +126,14 @@ def _weights(spec: FineTune) -> Iterator[Problem]:
 
 
 def _labels(spec: FineTune) -> Iterator[Problem]:
-    task = spec.spec.task
-    labels = (task.labels or ()) if isinstance(task, TextClassification) else ()
+    for path, task in named_tasks(spec.spec):
+        labels = (task.labels or ()) if isinstance(task, TextClassification) else ()
+        yield from _labels_of(labels, path)
+
+
+def _labels_of(labels: tuple[str, ...], task: str) -> Iterator[Problem]:
     for index, label in enumerate(labels):
-        path = f"task.labels[{index}]"
+        path = f"{task}.labels[{index}]"
         if label != label.strip() or not label:
             message = "a label must not begin or end with a space"
             yield Problem(message, path=path, hint=f"write '{label.strip()}'")
@@ -137,7 +149,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("data.domains", "task.type"), _columns),
     (("data.domains",), _weights),
     (("data.domains", "task.type"), _files_alone),
-    (("task.labels",), _labels),
+    (("task.labels", "tasks"), _labels),
 )
 
 OF_ROWS = (_splits, _columns, _weights)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecModel
 from orchestrator.specs.data import DataSpec
@@ -12,6 +12,7 @@ from orchestrator.specs.method import FullMethod, MethodSpec
 from orchestrator.specs.model import ModelSpec
 from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import TaskSpec
+from orchestrator.specs.tasks import TaskEntry, TaskName
 from orchestrator.specs.training import (
     CheckpointSpec,
     EngineSpec,
@@ -40,13 +41,36 @@ class Metadata(SpecModel):
     )
 
 
+def _task_or_tasks(schema: dict[str, Any]) -> None:
+    """In the published schema one of both is required."""
+    schema["required"] = [name for name in schema["required"] if name != "task"]
+    schema["anyOf"] = [{"required": ["task"]}, {"required": ["tasks"]}]
+
+
 class FineTuneSpec(SpecModel):
     """The body of a FineTune."""
+
+    model_config = ConfigDict(json_schema_extra=_task_or_tasks)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _several_tasks(cls, value: Any) -> Any:
+        """`tasks` says what `task` would: everything that asks for its type finds one."""
+        if isinstance(value, dict) and value.get("tasks") and value.get("task") is None:
+            return {**value, "task": {"type": "multi-task"}}
+        return value
 
     model: ModelSpec | None = Field(
         default=None, description="The base model; absent: none, for a custom task alone."
     )
     task: TaskSpec
+    tasks: dict[TaskName, TaskEntry] | None = Field(
+        default=None,
+        min_length=2,
+        description=(
+            "Several tasks over one base instead of `task`, by name; with method.type: multi_task."
+        ),
+    )
     data: DataSpec = Field(description="Domains, splits and what to learn from.")
     method: MethodSpec = Field(
         default_factory=lambda: FullMethod(type="full"), description="How the weights change."

@@ -113,7 +113,60 @@ class QloraMethod(AdapterMethod):
     )
 
 
+class MultiTaskMethod(SpecModel):
+    """Every weight learns from several tasks at once: one base, a head for each or one for all."""
+
+    type: Literal["multi_task"] = Field(
+        description="Every weight learns from several tasks at once; with `tasks`."
+    )
+    sampling: Literal["proportional", "temperature", "equal", "weights"] = Field(
+        default="proportional",
+        description=(
+            "How often rows of each task are drawn: proportional: every row once an epoch; "
+            "temperature: rows ** (1 / temperature); equal: as often; weights: by `weights`."
+        ),
+    )
+    temperature: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of the sampling temperature: 1 is proportional, large ones near equal.",
+    )
+    weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Of the sampling weights: a task's share of the rows that an epoch draws.",
+    )
+    balancing: Literal["static", "uncertainty"] = Field(
+        default="static",
+        description=(
+            "static: losses count as the tasks' `weight` says; uncertainty: an uncertainty of each "
+            "task is learned too, and its loss divided by it."
+        ),
+    )
+    balancing_learning_rate: float = Field(
+        default=1.0e-2,
+        gt=0,
+        le=10,
+        description="Peak learning rate of the uncertainties; other weights learn at training's.",
+    )
+
+    @model_validator(mode="after")
+    def _of_the_sampling(self) -> MultiTaskMethod:
+        for field in ("temperature", "weights"):
+            given = getattr(self, field) is not None
+            if field == self.sampling and not given:
+                hint = "e.g. 2.0" if field == "temperature" else "e.g. {sentiment: 2, topic: 1}"
+                raise SpecError(f"sampling {field} needs `{field}`", field=field, hint=hint)
+            if field != self.sampling and given:
+                raise SpecError(
+                    f"`{field}` is the sampling {field}'s, and sampling is {self.sampling}",
+                    field=field,
+                    hint=f"remove it, or write sampling: {field}",
+                )
+        return self
+
+
 MethodSpec = Annotated[
-    FullMethod | FreezeMethod | LoraMethod | QloraMethod,
+    FullMethod | FreezeMethod | LoraMethod | QloraMethod | MultiTaskMethod,
     Field(discriminator="type", description="How the weights change."),
 ]

@@ -52,7 +52,11 @@ def floor_of(values: Mapping[str, Any], metric: str) -> float | None:
 
 
 # `camera/macro_f1`: a domain of the job and a metric of the task, or `mean/macro_f1` over train_on.
-MetricPath = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*/[a-z0-9_]+$")]
+# Of several tasks also `topic/camera/macro_f1`, and `topic/mean/macro_f1` over a task's domains.
+MetricPath = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]*(/[a-z0-9][a-z0-9_-]*)?/[a-z0-9_]+$"),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.mixing import MixingSpec, StageSpec
 from orchestrator.specs.suggest import closest
-from orchestrator.specs.task import CustomTask, TextClassification
+from orchestrator.specs.task import CustomTask, SeveralTasks, TextClassification
+from orchestrator.specs.task_views import named_tasks
 
 _SHARES_TOLERANCE = 1e-6
 
@@ -99,32 +100,37 @@ def _classes(spec: FineTune) -> Iterator[Problem]:
 
 
 def _class_weights(spec: FineTune) -> Iterator[Problem]:
-    task = spec.spec.task
-    if not isinstance(task, TextClassification) or task.class_weights is None:
-        return
-    if spec.spec.training.loss is not None:
-        yield Problem(
-            f"the loss is {spec.spec.training.loss}'s, which is given no weights",
-            path="task.class_weights",
-            hint="remove it or training.loss",
-        )
-    weights, labels = task.class_weights.weights, task.labels
-    if weights is None or labels is None:
-        return  # labels of the data: the plan tells which have no weight
+    for path, task in named_tasks(spec.spec):
+        if not isinstance(task, TextClassification) or task.class_weights is None:
+            continue
+        path = f"{path}.class_weights"
+        if spec.spec.training.loss is not None:
+            yield Problem(
+                f"the loss is {spec.spec.training.loss}'s, which is given no weights",
+                path=path,
+                hint="remove it or training.loss",
+            )
+        # Of labels that the data tell, the data tell which have no weight.
+        if task.class_weights.weights is not None and task.labels is not None:
+            yield from _unweighed(task.class_weights.weights, task.labels, f"{path}.weights")
+
+
+def _unweighed(weights: dict[str, float], labels: tuple[str, ...], path: str) -> Iterator[Problem]:
     for label in weights:
         if label not in labels:
             near = closest(label, labels)
             hint = f"did you mean '{near}'?" if near else "one of " + ", ".join(labels)
-            path = f"task.class_weights.weights.{label}"
-            yield Problem(f"task.labels does not list '{label}'", path=path, hint=hint)
+            message = f"the labels of the task do not list '{label}'"
+            yield Problem(message, path=f"{path}.{label}", hint=hint)
     for label in labels:
         if label not in weights:
-            path = "task.class_weights.weights"
             yield Problem(f"'{label}' has no weight", path=path, hint=f"write {label}: 1")
 
 
 def _mixing(spec: FineTune) -> MixingSpec | None:
-    return None if isinstance(spec.spec.task, CustomTask) else spec.spec.data.mixing
+    # Scripts mix their files, and several tasks are sampled by their method: told there.
+    mixes_itself = isinstance(spec.spec.task, (CustomTask, SeveralTasks))
+    return None if mixes_itself else spec.spec.data.mixing
 
 
 def _unknown(names: Collection[str], learned: Collection[str], path: str) -> Iterator[Problem]:
@@ -145,5 +151,5 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "data.mixing", "data.train_on", "data.domains"), _stages),
     (("task.type", "data.mixing", "data.train_on", "data.domains"), _replay),
     (("task.type", "data.mixing"), _classes),
-    (("task", "training.loss"), _class_weights),
+    (("task", "tasks", "training.loss"), _class_weights),
 )

@@ -121,8 +121,16 @@ class CustomTask(SpecModel):
     )
 
 
+class SeveralTasks(SpecModel):
+    """Several tasks over one base: those of `tasks`, which stands in the place of `task`."""
+
+    type: Literal["multi-task"] = Field(
+        description="Several tasks: those of `tasks`. Meant wherever `tasks` is given."
+    )
+
+
 TaskSpec = Annotated[
-    TextClassification | CausalLm | Translation | Summarization | CustomTask,
+    TextClassification | CausalLm | Translation | Summarization | SeveralTasks | CustomTask,
     Field(discriminator="type", description="What the model learns to do."),
 ]
 

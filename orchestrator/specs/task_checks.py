@@ -6,34 +6,41 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
-from orchestrator.specs.metrics import METRIC_NAMES, TASK_METRICS
+from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
     LANGUAGE_TASKS,
     SOURCE_PLACE,
     TEXT_PLACE,
     Summarization,
+    TaskSpec,
     Translation,
 )
+from orchestrator.specs.task_views import metrics_of, named_tasks, tasks_of
 
 WRITES_TEXT = (Translation, Summarization)
 
 
+def writes_texts(spec: FineTuneSpec) -> bool:
+    """Whether the job's model, or one of its tasks, writes translations or summaries."""
+    return any(isinstance(task, WRITES_TEXT) for task in tasks_of(spec))
+
+
 def target_length(spec: FineTuneSpec) -> int | None:
     """Tokens of the longest text a job's model learns to write; None where it writes none."""
-    if not isinstance(spec.task, WRITES_TEXT):
+    if not writes_texts(spec):
         return None
     return spec.training.max_target_length or spec.training.max_length
 
 
 def _metrics(spec: FineTune) -> Iterator[Problem]:
     metrics = spec.spec.evaluation.metrics or ()
-    names = TASK_METRICS.get(spec.spec.task.type)
+    names = metrics_of(spec.spec)
     for index, metric in enumerate(metrics):
         path = f"evaluation.metrics[{index}]"
         if metric in metrics[:index]:
             yield Problem(f"'{metric}' is listed twice", path=path, hint="remove one")
-        elif names is not None and metric not in names.all:
+        elif metric not in names.all:
             message = f"{spec.spec.task.type} has no metric '{metric}'"
             yield Problem(message, path=path, hint="one of " + ", ".join(names.all))
 
@@ -43,8 +50,8 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
     chosen = spec.spec.selection.metric
     if chosen is None:
         return
-    domain, _, metric = chosen.partition("/")
-    known = TASK_METRICS[spec.spec.task.type]
+    domain, _, metric = chosen.rpartition("/")
+    known = metrics_of(spec.spec)
     names = (*known.forced, *(spec.spec.evaluation.custom_metrics or ()))
     if metric in names:
         return
@@ -63,7 +70,11 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
 
 
 def _prompt(spec: FineTune) -> Iterator[Problem]:
-    task = spec.spec.task
+    for path, task in named_tasks(spec.spec):
+        yield from _prompt_of(task, path)
+
+
+def _prompt_of(task: TaskSpec, path: str) -> Iterator[Problem]:
     if not isinstance(task, WRITES_TEXT) or task.prompt is None:
         return
     place = SOURCE_PLACE if isinstance(task, Translation) else TEXT_PLACE
@@ -71,7 +82,7 @@ def _prompt(spec: FineTune) -> Iterator[Problem]:
         times = "not" if place not in task.prompt else f"{task.prompt.count(place)} times"
         yield Problem(
             f"{place} stands {times} in the prompt",
-            path="task.prompt",
+            path=f"{path}.prompt",
             hint=f"write it once, where the text belongs, e.g. 'Summarize: {place}'"
             if place == TEXT_PLACE
             else f"write it once, where the text belongs, e.g. 'English: {place} German:'",
@@ -97,7 +108,7 @@ def _languages(spec: FineTune) -> Iterator[Problem]:
 
 def _texts_alone(spec: FineTune) -> Iterator[Problem]:
     """What tells how texts are written has no effect where none are."""
-    if isinstance(spec.spec.task, WRITES_TEXT):
+    if writes_texts(spec.spec):
         return
     told = f"{spec.spec.task.type} writes no texts"
     if spec.spec.training.max_target_length is not None:
@@ -139,11 +150,11 @@ def _method(spec: FineTune) -> Iterator[Problem]:
 
 
 CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], ...] = (
-    (("task.type", "evaluation.metrics"), _metrics),
-    (("task.type", "selection.metric", "evaluation.custom_metrics"), _selection),
-    (("task",), _prompt),
+    (("task.type", "tasks", "evaluation.metrics"), _metrics),
+    (("task.type", "tasks", "selection.metric", "evaluation.custom_metrics"), _selection),
+    (("task", "tasks"), _prompt),
     (("task",), _languages),
-    (("task.type", "training.max_target_length", "evaluation.generation"), _texts_alone),
+    (("task.type", "tasks", "training.max_target_length", "evaluation.generation"), _texts_alone),
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
 )

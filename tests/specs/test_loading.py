@@ -154,7 +154,7 @@ WRONG: list[tuple[str, str, str, int, str, str]] = [
     ("resources: {workers: 2}", "epochs: 3", "epochs", 17, "unknown field", "training.epochs"),
     ("resources: {workers: 2}", "method: full", "method", 17, "mapping", "{type: full}"),
     ("resources: {workers: 2}", "method: {type: frozen}", "method.type", 17,
-     "must be one of full, freeze, lora, qlora, not 'frozen'", ""),
+     "must be one of full, freeze, lora, qlora, multi_task, not 'frozen'", ""),
     ("resources: {workers: 2}", "method: {num_layers: 2}", "method.type", 17, "required", "full"),
     ("resources: {workers: 2}", "method: {type: freeze, num_layers: x}", "method.num_layers", 17,
      "must be a whole number, not 'x'", ""),

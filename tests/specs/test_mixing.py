@@ -91,7 +91,7 @@ WRONG: list[tuple[dict[str, Any], str, str, str]] = [
     (
         classify(labels=["a", "b"], class_weights={"weights": {"a": 1, "c": 2}}),
         "task.class_weights.weights.c",
-        "task.labels does not list 'c'",
+        "the labels of the task do not list 'c'",
         "one of a, b",
     ),
     (

@@ -12,11 +12,10 @@ from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.hardware import HardwareFacts
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.task_views import deciding_keys, learned_keys
 
 TRUNCATED_SHARE = 0.1  # of a split's rows: above it, much of the text is never seen
 FEW_VALID_ROWS = 50  # fewer, and the best weights are picked by chance
-
-_MEAN = "mean"
 
 
 def data_cautions(
@@ -37,7 +36,7 @@ def data_cautions(
             )
     if spec.selection.last:
         return
-    deciding = _deciding_domains(spec)
+    deciding = deciding_keys(spec)
     rows = total_rows(data, "valid", deciding)
     if rows < FEW_VALID_ROWS:
         yield (
@@ -64,13 +63,6 @@ def memory_cautions(machine: Machine, case: MemoryCase) -> Iterator[str]:
 
 def watched_domains(spec: FineTuneSpec) -> tuple[str, ...]:
     """The domains whose valid split is evaluated: those learned from, and the metric's own."""
-    assert spec.data.train_on is not None, "a resolved spec names them"
-    more = [name for name in _deciding_domains(spec) if name not in spec.data.train_on]
-    return (*spec.data.train_on, *more)
-
-
-def _deciding_domains(spec: FineTuneSpec) -> tuple[str, ...]:
-    assert spec.data.train_on is not None
-    assert spec.selection.metric is not None
-    domain = spec.selection.metric.partition("/")[0]
-    return spec.data.train_on if domain == _MEAN else (domain,)
+    learned = learned_keys(spec)
+    more = [name for name in deciding_keys(spec) if name not in learned]
+    return (*learned, *more)

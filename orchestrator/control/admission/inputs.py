@@ -34,9 +34,16 @@ class PlanInputs:
 
     @property
     def surroundings(self) -> Surroundings:
-        data = self.data
+        return self._around(self.data)
+
+    def _around(self, data: DataFacts) -> Surroundings:
         return Surroundings(
-            self.base_dir, self.default_store, data.labels, self.base, data.drawn_labels
+            base_dir=self.base_dir,
+            default_store=self.default_store,
+            labels=data.labels,
+            model=self.base,
+            drawn_labels=data.drawn_labels,
+            tasks={name: self._around(facts) for name, facts in data.tasks.items()},
         )
 
 

@@ -60,11 +60,16 @@ from orchestrator.control.admission.records import (
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
 from orchestrator.control.admission.throughput import worker_speed
-from orchestrator.control.admission.trainable import TrainedModel, trained_model
+from orchestrator.control.admission.trainable import (
+    TrainedModel,
+    several_tasks_model,
+    trained_model,
+)
 from orchestrator.inspect.model import ModelFacts, model_warnings
-from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TextClassification
+from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TaskSpec, TextClassification
 from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.task_checks import target_length
+from orchestrator.specs.task_views import named_tasks
 
 __all__ = ["Plan", "PlanInputs", "PlanReason", "make_plan"]
 
@@ -121,7 +126,11 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
     body, labels = resolved.spec, len(inputs.data.labels)
-    model = trained_model(inputs.model, body.task, body.method, labels)
+    if body.tasks:
+        heads = [len(facts.labels) for facts in inputs.data.tasks.values() if facts.labels]
+        model = several_tasks_model(inputs.model, heads)
+    else:
+        model = trained_model(inputs.model, body.task, body.method, labels)
     longest = body.training.max_length + (target_length(body) or 0)
     lengths = row_lengths(inputs.data, inputs.tokens, longest)
     return resolved, model, lengths
@@ -212,7 +221,10 @@ def _disk(
 ) -> DiskPlan:
     """One more checkpoint than are kept is there for a moment; one is staged on its way."""
     model = case.weight_bytes * case.model.published_parameters + EXTRA_FILES_BYTES
-    best = 0 if spec.selection.last else case.weight_bytes * case.model.saved_parameters
+    weights = case.model.saved_parameters
+    if case.model.copies > 1:  # of several tasks they are kept as they are published
+        weights = case.model.published_parameters
+    best = 0 if spec.selection.last else case.weight_bytes * weights
     kept = (spec.checkpoint.keep + 1) * checkpoint.size_bytes + best
     scratch = checkpoint.size_bytes + best + model
     local = _store_is_local(spec)
@@ -324,16 +336,11 @@ def _draws(inputs: PlanInputs) -> Iterator[DrawPlan]:
         )
 
 
-def _lists_labels(spec: FineTuneSpec) -> bool:
-    return isinstance(spec.task, TextClassification) and spec.task.labels is not None
-
-
 def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
     """What was chosen of what is learned: worth seeing, since it changes the result."""
-    if isinstance(resolved.task, TextClassification) and not _lists_labels(written):
-        labels = ", ".join(resolved.task.labels or ())
-        yield Choice(path="task.labels", value=labels, why="those of the training data, sorted")
-    yield from _class_weights(written, resolved)
+    tasks = zip(named_tasks(written), named_tasks(resolved), strict=True)
+    for (path, asked), (_, found) in tasks:
+        yield from _class_choices(path, asked, found)
     if written.data.train_on is None:
         domains = ", ".join(resolved.data.train_on or ())
         yield Choice(path="data.train_on", value=domains, why="every domain with a train split")
@@ -346,12 +353,15 @@ def _data_choices(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Cho
         yield Choice(path="selection.metric", value=resolved.selection.metric, why=why)
 
 
-def _class_weights(written: FineTuneSpec, resolved: FineTuneSpec) -> Iterator[Choice]:
-    if not isinstance(written.task, TextClassification):
+def _class_choices(path: str, written: TaskSpec, resolved: TaskSpec) -> Iterator[Choice]:
+    if not isinstance(written, TextClassification):
         return
-    assert isinstance(resolved.task, TextClassification)
-    asked, found = written.task.class_weights, resolved.task.class_weights
+    assert isinstance(resolved, TextClassification)
+    if written.labels is None:
+        labels = ", ".join(resolved.labels or ())
+        yield Choice(path=f"{path}.labels", value=labels, why="those of the training data, sorted")
+    asked, found = written.class_weights, resolved.class_weights
     if asked is not None and asked.balanced and found is not None:
         shown = ", ".join(f"{label} {weight:g}" for label, weight in (found.weights or {}).items())
         why = "by how often an epoch draws each"
-        yield Choice(path="task.class_weights", value=shown, why=why)
+        yield Choice(path=f"{path}.class_weights", value=shown, why=why)

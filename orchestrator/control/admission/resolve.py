@@ -18,10 +18,11 @@ from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
 from orchestrator.specs import FineTune, ModelSpec
 from orchestrator.specs.data import training_domains
-from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE
 from orchestrator.specs.paths import with_absolute_paths
-from orchestrator.specs.task import LANGUAGE_TASKS, TextClassification
+from orchestrator.specs.task import TextClassification
 from orchestrator.specs.task_checks import target_length
+from orchestrator.specs.task_views import metrics_of, predicts_tokens
 
 DEFAULT_EPOCHS = 3.0
 DEFAULT_WARMUP_RATIO = 0.06  # Liu et al. 2019 (RoBERTa), table 10: of all steps, for GLUE
@@ -38,6 +39,7 @@ class Surroundings:
     labels: tuple[str, ...]  # of the training data, or the task's own
     model: ModelSpec | None  # the base, pinned
     drawn_labels: Mapping[str, float] = field(default_factory=dict)  # how often an epoch does so
+    tasks: Mapping[str, Surroundings] = field(default_factory=dict)  # of each of several tasks
 
 
 def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
@@ -45,8 +47,10 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     document = _placed(spec, around)
     body = document["spec"]
     if isinstance(spec.spec.task, TextClassification):
-        body["task"]["labels"] = list(around.labels)
-        _resolve_class_weights(body["task"], around)
+        _resolve_classes(body["task"], around)
+    for name, entry in (spec.spec.tasks or {}).items():
+        if isinstance(entry, TextClassification):
+            _resolve_classes(body["tasks"][name], around.tasks[name])
     body["data"]["train_on"] = list(training_domains(spec.spec.data))
     training, checkpoint = body["training"], body["checkpoint"]
     if "max_steps" not in training:
@@ -55,10 +59,11 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
         training.setdefault("warmup_ratio", DEFAULT_WARMUP_RATIO)
     if "every_steps" not in checkpoint:
         checkpoint.setdefault("every_minutes", EVERY_MINUTES)
-    _resolve_selection(body)
+    metrics = metrics_of(spec.spec)
+    _resolve_selection(body, metrics.selection)
     evaluation = body["evaluation"]
-    evaluation.setdefault("metrics", list(TASK_METRICS[spec.spec.task.type].shown))
-    is_language = isinstance(spec.spec.task, LANGUAGE_TASKS)
+    evaluation.setdefault("metrics", list(metrics.shown))
+    is_language = predicts_tokens(spec.spec)
     rows = DEFAULT_LANGUAGE_ROWS if is_language else DEFAULT_EVALUATION_ROWS
     evaluation.setdefault("batch_size", rows)
     target = target_length(spec.spec)
@@ -104,16 +109,17 @@ def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
     return spec.model_copy(update={"spec": spec.spec.model_copy(update={"engine": engine})})
 
 
-def _resolve_class_weights(task: dict[str, Any], around: Surroundings) -> None:
+def _resolve_classes(task: dict[str, Any], around: Surroundings) -> None:
+    task["labels"] = list(around.labels)
     weights = task.get("class_weights")
     if weights is not None and weights["balanced"]:
         found = balanced_weights(around.labels, around.drawn_labels)
         task["class_weights"] = {"weights": found}
 
 
-def _resolve_selection(body: dict[str, Any]) -> None:
+def _resolve_selection(body: dict[str, Any], default: str) -> None:
     """How the published weights are picked; with `last` it is only watched."""
     selection = body["selection"]
-    metric = selection.setdefault("metric", TASK_METRICS[body["task"]["type"]].selection)
+    metric = selection.setdefault("metric", default)
     name = metric.rpartition("/")[2]
     selection.setdefault("mode", "min" if name in METRICS_TO_MINIMIZE else "max")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.control.admission.adapters import AdapterSize, adapter_size
@@ -21,6 +22,7 @@ class TrainedModel:
     vocabulary: int = 0  # outputs of each token; 0 where a row has some classes
     adapter: AdapterSize | None = None  # where small matrices learn beside the base
     merged: bool = False  # whether they are added to the base in the end
+    copies: int = 1  # whole bases that are published: one beside each head of several tasks
 
     @property
     def frozen_parameters(self) -> int:
@@ -40,7 +42,8 @@ class TrainedModel:
     @property
     def published_parameters(self) -> int:
         if self.adapter is None:
-            return self.total_parameters
+            more = (self.copies - 1) * self.facts.parameters.total
+            return self.total_parameters + more
         if self.merged:
             return self.frozen_parameters  # the base, and the original of what learns whole
         return self.trainable_parameters
@@ -49,6 +52,21 @@ class TrainedModel:
     def quantized_parameters(self) -> int:
         """Of the base, held in 4 bits."""
         return self.adapter.quantized if self.adapter is not None else 0
+
+
+def several_tasks_model(facts: ModelFacts, num_labels: Sequence[int]) -> TrainedModel:
+    """What learns with a head of so many labels for each task; of none, the base's own for all.
+
+    The base is published alone and once beside each head; one that predicts tokens only once.
+    """
+    vocabulary = 0 if num_labels else facts.vocab_size
+    if vocabulary:
+        head = 0 if facts.tied_embeddings else vocabulary * facts.hidden_size
+    else:
+        head = sum(facts.new_head_parameters(labels) for labels in num_labels)
+    total = facts.parameters.total + head
+    copies = len(num_labels) + 1 if num_labels else 1
+    return TrainedModel(facts, total, total, facts.num_layers, vocabulary, copies=copies)
 
 
 def trained_model(

@@ -239,6 +239,9 @@ def _described(
         method = spec.get("method", {}).get("type", "full")
         trained_on = ", ".join(spec.get("data", {}).get("train_on") or ())
         rows.append(("Method", f"{method} on {trained_on}"))
+    if tasks := spec.get("tasks"):
+        told = [f"{name} ({t['type']} on {', '.join(t['domains'])})" for name, t in tasks.items()]
+        rows.append(("Tasks", "; ".join(told)))
     if code := lineage.get("code"):
         rows.append(("Code", f"sha256 {code['sha256'][:12]}, {len(code['files'])} files"))
     if seconds := lineage.get("seconds"):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,9 +29,19 @@ if TYPE_CHECKING:
 _BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste less on padding
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which model answers."""
+
+    model: str
+    store: str | None
+    task: str | None
+
+
 @click.command()
 @click.argument("model", metavar="NAME[@N|@ALIAS]")
 @store_option
+@click.option("--task", metavar="TASK", help="Which task of a model that has several.")
 @click.option("--text", "texts", metavar="TEXT", multiple=True, help="A text; may be repeated.")
 @click.option(
     "--file", metavar="FILE", help="Rows to read: .jsonl, .csv or .parquet; - is JSONL from stdin."
@@ -54,6 +65,7 @@ _BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste 
 def predict(
     model: str,
     store: str | None,
+    task: str | None,
     texts: tuple[str, ...],
     file: str | None,
     out: Path | None,
@@ -71,13 +83,13 @@ def predict(
     if file is None:
         if out is not None:
             raise click.UsageError("--out belongs to --file")
-        _predict_texts(model, store, texts, batch_size, as_json=as_json)
+        _predict_texts(Asked(model, store, task), texts, batch_size, as_json=as_json)
         return
     from orchestrator.interfaces.cli.texts import count_rows, text_file
 
     with text_file(file) as source:
         num_rows = count_rows(source, text_column)
-        pulled, predictor = _ready(model, store)
+        pulled, predictor = _ready(Asked(model, store, task))
         rows = _predicted_rows(predictor, source, text_column, batch_size, num_rows)
         if out is not None:
             _write_rows(pulled, rows, out, as_json=as_json)
@@ -88,13 +100,11 @@ def predict(
                 click.echo(json_line(row))
 
 
-def _predict_texts(
-    model: str, store: str | None, texts: Sequence[str], batch_size: int, *, as_json: bool
-) -> None:
+def _predict_texts(asked: Asked, texts: Sequence[str], batch_size: int, *, as_json: bool) -> None:
     for number, text in enumerate(texts, start=1):
         if not text.strip():
             raise click.UsageError(f"--text number {number} is empty")
-    pulled, predictor = _ready(model, store)
+    pulled, predictor = _ready(asked)
     predictions = predictor.predict(texts, batch_size=batch_size)
     if as_json:
         rows = [
@@ -120,11 +130,11 @@ def _predict_texts(
     console().print(table)
 
 
-def _ready(model: str, store: str | None) -> tuple[Pulled, Answering]:
+def _ready(asked: Asked) -> tuple[Pulled, Answering]:
     """The model in the cache, and loaded."""
-    from orchestrator.interfaces.cli.published import pull
+    from orchestrator.interfaces.cli.published import of_task, pull
 
-    pulled = pull(model, store)
+    pulled = of_task(pull(asked.model, asked.store), asked.task)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws one for loading
     from orchestrator.worker.serving.loading import load_predictor
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import InvalidInput, NotFound
+from orchestrator.errors import InvalidInput, NotFound, UserError
 from orchestrator.interfaces.cli.remote import fetch_with, registry_of, settings_for
 
 if TYPE_CHECKING:
@@ -50,6 +50,27 @@ def pull(ref: str, store: str | None) -> Pulled:
     folder = fetch_with(settings)(version.url)
     spec = resolved_spec(document(registry, version, "lineage.json"))
     return Pulled(version.ref, folder, spec, base_of(version.ref, folder, settings))
+
+
+def of_task(pulled: Pulled, task: str | None) -> Pulled:
+    """One task of a model that has several: its folder, and its spec as if it were the only one."""
+    tasks = pulled.spec.get("tasks") or {}
+    if not tasks:
+        if task is not None:
+            raise UserError(f"{pulled.name} has one task only", hint="leave --task out")
+        return pulled
+    known = ", ".join(tasks)
+    if task is None:
+        hint = f"add --task: one of {known}"
+        raise UserError(f"{pulled.name} has {len(tasks)} tasks, and none is named", hint=hint)
+    if task not in tasks:
+        raise UserError(f"{pulled.name} has no task '{task}'", hint=f"one of {known}")
+    beside = ("domains", "columns", "weight")
+    plain = {field: value for field, value in tasks[task].items() if field not in beside}
+    own = pulled.folder / task
+    folder = own if own.is_dir() else pulled.folder
+    spec = {**pulled.spec, "task": plain, "tasks": None}
+    return replace(pulled, folder=folder, spec=spec)
 
 
 def base_of(ref: str, folder: Path, settings: Settings) -> Path | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from orchestrator.specs.task_views import task_of_key
 from orchestrator.worker.data.batches import PADDING
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded, HasParts, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,18 @@ class EvaluationPass:
     gang: Gang
     batch_size: int
     device: torch.device
+
+    def of(self, key: str) -> EvaluationPass:
+        """For a split by its key, `task/domain` where the job has several tasks."""
+        if not isinstance(self.task, HasParts):
+            return self
+        return replace(self, task=self.task.part(task_of_key(key)))
+
+    def alone(self, key: str) -> EvaluationPass:
+        """For a split, or a task, and a model of its task alone."""
+        if not isinstance(self.task, HasParts):
+            return self
+        return replace(self, task=self.task.task(task_of_key(key)))
 
     def predict(self, forward: Callable[..., Any], encoded: Encoded) -> np.ndarray:
         """Predictions of all rows in the order of `encoded`, on every rank.

@@ -24,7 +24,7 @@ def write_weights(
         folder: Created if absent.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _as_it_came(model):
+    with as_it_came(model):
         model.save_pretrained(folder, state_dict=state_dict)
 
 
@@ -39,7 +39,7 @@ _HAD_CACHE = "_orchestrator_had_cache"
 
 
 @contextmanager
-def _as_it_came(model: PreTrainedModel) -> Iterator[None]:
+def as_it_came(model: PreTrainedModel) -> Iterator[None]:
     """What `without_cache` turned off is on in what is published."""
     if not getattr(model, _HAD_CACHE, False):
         yield
@@ -49,6 +49,12 @@ def _as_it_came(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         model.config.use_cache = False
+
+
+def task_folder(folder: Path, task: str) -> Path:
+    """Where one of several tasks is: below the model's folder, if it has a head of its own."""
+    own = folder / task
+    return own if own.is_dir() else folder
 
 
 def complete_folder(folder: Path, tokenizer: PreTrainedTokenizerBase) -> None:

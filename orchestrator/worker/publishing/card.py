@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +10,26 @@ import yaml
 
 from orchestrator.records import Launch, SelectionOutcome
 from orchestrator.specs import (
-    TASK_METRICS,
     AdapterMethod,
     CausalLm,
+    FineTuneSpec,
     FreezeMethod,
     MethodSpec,
+    MultiTaskMethod,
     QloraMethod,
+    TaskSpec,
     TextClassification,
 )
 from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
+from orchestrator.specs.task_views import (
+    learned_keys,
+    metrics_of,
+    plain_task,
+    task_of_key,
+    tasks_of,
+)
+from orchestrator.specs.tasks import TaskEntry
 from orchestrator.storage.adapters import Origin
 
 Figures = dict[str, dict[str, Any]]
@@ -39,6 +49,7 @@ class Loads:
 
     kind: str = "AutoModelForSequenceClassification"  # transformers' class
     adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
+    heads: bool = False  # whether each of several tasks has a folder of its own
 
 
 WHOLE_CLASSIFIER = Loads()
@@ -82,6 +93,8 @@ def model_card(
 def describe_method(method: MethodSpec) -> str:
     if isinstance(method, AdapterMethod):
         return _adapter(method)
+    if isinstance(method, MultiTaskMethod):
+        return f"multi-task fine-tuning ({method.sampling} sampling, {method.balancing} losses)"
     if not isinstance(method, FreezeMethod):
         return "full fine-tuning"
     if method.all_layers:
@@ -105,17 +118,19 @@ def _front_matter(launch: Launch, metrics: Figures, adapter_of: Origin | None) -
     spec = launch.spec.spec
     results = [
         {
-            "task": {"type": spec.task.type},
+            "task": {"type": _task_of(spec, domain).type},
             "dataset": {"name": domain, "type": domain},
             "metrics": [
-                {"type": name, "value": round(float(values[name]), 4)} for name in _shown(launch)
+                {"type": name, "value": round(float(values[name]), 4)}
+                for name in _shown(launch)
+                if name in values
             ],
         }
         for domain, values in metrics.items()
     ]
     front = {
         "library_name": "transformers" if adapter_of is None else "peft",
-        "pipeline_tag": _PIPELINES[spec.task.type],
+        "pipeline_tag": _PIPELINES[tasks_of(spec)[0].type],
         "base_model": _base(launch) if adapter_of is None else adapter_of.name,
         "tags": ["cross-domain-transfer"],
         "model-index": [{"name": spec.output.name, "results": results}],
@@ -131,11 +146,22 @@ def _base(launch: Launch) -> str:
 
 def _shown(launch: Launch) -> tuple[str, ...]:
     spec = launch.spec.spec
-    return spec.evaluation.shown_metrics or TASK_METRICS[spec.task.type].shown
+    return spec.evaluation.shown_metrics or metrics_of(spec).shown
+
+
+def _task_of(spec: FineTuneSpec, key: str) -> TaskSpec:
+    return plain_task(spec.tasks[task_of_key(key)]) if spec.tasks else spec.task
 
 
 def _what(launch: Launch) -> str:
-    task = launch.spec.spec.task
+    spec = launch.spec.spec
+    if not spec.tasks:
+        return _described(spec.task)
+    each = [f"`{name}` ({_described(plain_task(task))})" for name, task in spec.tasks.items()]
+    return f"{len(each)} tasks over one base: " + ", ".join(each)
+
+
+def _described(task: TaskSpec) -> str:
     if isinstance(task, TextClassification):
         return f"{task.type} into {', '.join(task.labels or ())}"
     return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
@@ -159,11 +185,12 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    main = TASK_METRICS[launch.spec.spec.task.type].shown[0]
+    main = metrics_of(launch.spec.spec).shown[0]
+    learned = learned_keys(launch.spec.spec)
     floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
     for domain, values in metrics.items():
-        role = "trained on" if domain in (launch.spec.spec.data.train_on or ()) else "transfer"
+        role = "trained on" if domain in learned else "transfer"
         cells = [_cell(name, values, before.get(domain)) for name in shown]
         floor = [f"{values[f'{name}_{main}']:.3f}" for name in floors]
         rows.append([domain, role, str(values["num_rows"]), *cells, *floor])
@@ -172,7 +199,13 @@ def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     signatures = {s for v in metrics.values() for s in (v.get("signatures") or {}).values()}
     if signatures:
         note += " sacreBLEU's signatures: " + ", ".join(f"`{s}`" for s in sorted(signatures)) + "."
-    header = ["domain", "role", "rows", *shown, *("floor" for _ in floors)]
+    header = [
+        "task/domain" if launch.spec.spec.tasks else "domain",
+        "role",
+        "rows",
+        *shown,
+        *("floor" for _ in floors),
+    ]
     return _table(header, rows) + "\n\n" + note
 
 
@@ -197,6 +230,8 @@ def _calibration(metrics: Figures, before: Figures) -> list[str]:
 
 
 def _cell(name: str, values: dict[str, Any], before: dict[str, Any] | None) -> str:
+    if name not in values:  # of another one of several tasks
+        return "–"
     text = f"{values[name]:.3f}"
     if before and name in before:
         text = f"{before[name]:.3f} → {text}"
@@ -229,16 +264,38 @@ def _use(launch: Launch, loads: Loads) -> str:
     kind = loads.kind
     if loads.adapter_of is not None:
         return _use_of_adapter(launch, loads.adapter_of, kind)
+    tasks = launch.spec.spec.tasks
+    folder = "path/to/this/folder"
+    if tasks and loads.heads:
+        folder += f"/{next(iter(tasks))}"
     lines = [
         f"from transformers import {kind}, AutoTokenizer",
         "",
-        f'model = {kind}.from_pretrained("path/to/this/folder")',
-        'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
+        f'model = {kind}.from_pretrained("{folder}")',
+        f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
     ]
+    if tasks:
+        return "\n".join(["```python", *lines, "```"]) + _use_of_tasks(tasks, loads)
     task = launch.spec.spec.task
     prompt = getattr(task, "prompt", None)
     read = f"\n\nThe model reads `{prompt}`." if prompt else ""
     return "\n".join(["```python", *lines, "```"]) + read
+
+
+def _use_of_tasks(tasks: Mapping[str, TaskEntry], loads: Loads) -> str:
+    if loads.heads:
+        folders = ", ".join(f"`{name}`" for name in tasks)
+        return (
+            f"\n\nEach task has a folder with the whole model of its own head: {folders}. The base "
+            "that they share is in the folder above them: `AutoModel` loads it, and another job "
+            "may start from it."
+        )
+    read = [f"`{name}`: `{prompt}`" for name, t in tasks.items() if (prompt := _prompt(t))]
+    return "\n\nAll tasks have this one model." + (f" It reads {', '.join(read)}." if read else "")
+
+
+def _prompt(task: TaskEntry) -> str | None:
+    return getattr(task, "prompt", None)
 
 
 def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
@@ -264,16 +321,18 @@ def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
 
 def _limits(launch: Launch, metrics: Figures) -> str:
     spec = launch.spec.spec
-    trained = set(spec.data.train_on or ())
+    trained = set(learned_keys(spec))
     lines = [
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
-    main = TASK_METRICS[spec.task.type].shown[0]
+    main = metrics_of(spec).shown[0]
     weak = [
         domain
         for domain, values in metrics.items()
-        if (floor := floor_of(values, main)) is not None and values[main] <= floor
+        if main in values
+        and (floor := floor_of(values, main)) is not None
+        and values[main] <= floor
     ]
     if weak:
         lines.append(f"- No better than the floor on: {', '.join(weak)}.")

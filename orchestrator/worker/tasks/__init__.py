@@ -10,11 +10,20 @@ from pathlib import Path
 from orchestrator.errors import UserError
 from orchestrator.specs import CausalLm, FineTuneSpec, TextClassification
 from orchestrator.specs.task_checks import WRITES_TEXT
+from orchestrator.specs.task_views import predicts_tokens, task_views
 from orchestrator.worker.tasks.base import Task
 
 
 def task_for(spec: FineTuneSpec, base: Path) -> Task:
     """The task of a resolved spec on the base in a folder."""
+    if spec.tasks:
+        from orchestrator.worker.tasks.several import SeveralTasks
+
+        return SeveralTasks(
+            {name: task_for(view, base) for name, view in task_views(spec).items()},
+            [entry.weight for entry in spec.tasks.values()],
+            own_heads=not predicts_tokens(spec),
+        )
     task, training = spec.task, spec.training
     if isinstance(task, TextClassification):
         from orchestrator.worker.tasks.text_classification import TextClassificationTask

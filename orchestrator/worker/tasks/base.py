@@ -85,6 +85,28 @@ class Counts(Protocol):
         ...
 
 
+@runtime_checkable
+class SharesLoss(Counts, Protocol):
+    """A task whose loss is no one sum by one divisor."""
+
+    def loss_share(self, outputs: Any, labels: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """What some rows contribute to the loss of the global batch that `counted` is of."""
+        ...
+
+
+@runtime_checkable
+class HasParts(Protocol):
+    """Several tasks over one base."""
+
+    def task(self, name: str) -> Task:
+        """One of them, for what is published of it."""
+        ...
+
+    def part(self, name: str) -> Task:
+        """One of them, for the model they share."""
+        ...
+
+
 class EncodedTexts(Encoded, Protocol):
     """Rows of a task that writes texts."""
 

@@ -1,13 +1,16 @@
-"""Layer-wise learning rates: what lies lower learns more slowly. Called by the trainer.
+"""Learning rates that differ: of layers, and of what is learned beside them. Called by the trainer.
+
+Layer-wise: what lies lower learns more slowly.
 
 Howard and Ruder 2018 (arXiv:1801.06146), section 3.2: lower layers hold what is general.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel
 
 from orchestrator.worker.models.layers import steps_below_the_top
@@ -41,4 +44,36 @@ def decayed_groups(
             "weight_decay": 0.0 if is_plain else weight_decay,
         }
         for step, is_plain in sorted(groups)
+    ]
+
+
+def groups_with_rates(
+    model: torch.nn.Module,
+    learning_rate: float,
+    apart: Mapping[str, float],
+    weight_decay: float,
+    decayed: Collection[str],
+) -> list[dict[str, Any]]:
+    """The optimizer's groups where some parameters have a rate of their own and no decay.
+
+    Args:
+        model: Parameters that do not learn are left out.
+        learning_rate: Of all others; it is the one that is logged.
+        apart: Name -> learning rate.
+        weight_decay: AdamW's.
+        decayed: Names of parameters that it applies to.
+    """
+    groups: dict[tuple[float, float], list[Any]] = {
+        (learning_rate, weight_decay): [],
+        (learning_rate, 0.0): [],
+    }
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            rate = apart.get(name, learning_rate)
+            decay = weight_decay if name in decayed and name not in apart else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+        if parameters
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,13 @@ from transformers.utils.logging import disable_progress_bar
 from orchestrator.inspect.adapters import is_adapter
 from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
 from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs.task_views import (
+    learned_keys,
+    predicts_tokens,
+    sampling_of,
+    task_of_key,
+    task_views,
+)
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
@@ -26,18 +34,21 @@ from orchestrator.worker.data.mixing import Learned, mixed_order
 from orchestrator.worker.data.orders import EpochOrder
 from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
 from orchestrator.worker.data.stored import RowCache
+from orchestrator.worker.data.task_rows import encode_tasks
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
-from orchestrator.worker.models.export import complete_folder, without_cache
+from orchestrator.worker.models.export import complete_folder, task_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
+from orchestrator.worker.models.shared import SharedModel
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import HasParts, Task
 from orchestrator.worker.training.arguments import total_steps, training_arguments
 from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
 from orchestrator.worker.training.clock import Clock
@@ -48,6 +59,7 @@ from orchestrator.worker.training.trainer import FineTuneTrainer, Run
 
 if TYPE_CHECKING:
     from orchestrator.worker.custom.attempt import CustomAttempt
+    from orchestrator.worker.custom.functions import Tables
 
 STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
 
@@ -122,8 +134,7 @@ class Attempt:
                 load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
             )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
-            encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            splits = encode_splits(self.spec, tables, encode)
+            splits = self._encoded(tables, task, tokenizer, place)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
             model = apply_method(self.spec.method, loaded, start, seed)
@@ -154,10 +165,21 @@ class Attempt:
             folder = self.folders.scratch / "export"
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
-            published = load_trained(task, folder, start, self.spec.method)
-            metrics = self._evaluate(published, evaluation, splits)
+            metrics = self._evaluate_published(folder, start, evaluation, splits)
         # 5. Publish: manifest last, then the Outcome.
         return self._publish(run, folder, splits, metrics, step)
+
+    def _encoded(
+        self, tables: Tables, task: Task, tokenizer: PreTrainedTokenizerBase, place: Place
+    ) -> Splits:
+        if not isinstance(task, HasParts):
+            encode = RowEncoder.of(self.spec, task, tokenizer, place)
+            return encode_splits(self.spec, tables, encode)
+        encoders = {
+            name: RowEncoder.of(view, task.task(name), tokenizer, place)
+            for name, view in task_views(self.spec).items()
+        }
+        return encode_tasks(self.spec, tables, encoders)
 
     def _prepare(
         self,
@@ -169,14 +191,13 @@ class Attempt:
     ) -> Run:
         spec = self.spec
         assert spec.engine.micro_batch_size is not None, "the plan resolves the micro batch"
-        assert spec.data.train_on is not None, "the plan resolves train_on"
         batches = BatchPlan(
             order=self._order(splits),
             global_batch_size=spec.training.global_batch_size,
             micro_batch_size=spec.engine.micro_batch_size,
             num_workers=self.gang.world_size,
         )
-        domains = domains_to_evaluate(spec.selection, spec.data.train_on)
+        domains = domains_to_evaluate(spec.selection, learned_keys(spec))
         return Run(
             launch=self.launch,
             start=start,
@@ -197,7 +218,7 @@ class Attempt:
         spec = self.spec
         classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
         return mixed_order(
-            spec.data.mixing,
+            sampling_of(spec) if spec.tasks else spec.data.mixing,
             Learned(splits.train_digest, splits.train_domains, classes),
             spec.training.seed,
             spec.training.global_batch_size,
@@ -238,7 +259,8 @@ class Attempt:
                 self.store.fetch_weights(attempt, step, folder)
             if isinstance(self.spec.method, AdapterMethod) and self.spec.method.merge:
                 merge_in_place(run.task, folder, run.start)
-            complete_folder(folder, run.tokenizer)
+            for place in (folder, *(task_folder(folder, name) for name in self.spec.tasks or ())):
+                complete_folder(place, run.tokenizer)
         self.gang.barrier()
         if handed_over and self.gang.is_first:
             self.store.delete_weights(attempt, step)
@@ -249,10 +271,30 @@ class Attempt:
         """domain -> reported figures on test."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
+        answering = evaluation.of
+        if isinstance(model, SharedModel) and not model.folders:  # it also writes texts
+            model, answering = model.language, evaluation.alone
         return {
-            domain: reported_figures(evaluation, model, encoded, how, seed)
+            domain: reported_figures(answering(domain), model, encoded, how, seed)
             for domain, encoded in splits.test.items()
         }
+
+    def _evaluate_published(
+        self, folder: Path, start: Start, evaluation: EvaluationPass, splits: Splits
+    ) -> dict[str, dict[str, Any]]:
+        """As `_evaluate`, of the model's folder; of several tasks one model after the other."""
+        task, method = evaluation.task, self.spec.method
+        if not isinstance(task, HasParts):
+            published = load_trained(task, folder, start, method)
+            return self._evaluate(published, evaluation, splits)
+        metrics: dict[str, dict[str, Any]] = {}
+        for name in task_views(self.spec):
+            own = evaluation.alone(name)
+            where = task_folder(folder, name)
+            tests = {key: rows for key, rows in splits.test.items() if task_of_key(key) == name}
+            published = load_trained(own.task, where, start, method)
+            metrics |= self._evaluate(published, own, replace(splits, test=tests))
+        return metrics
 
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(
@@ -301,7 +343,7 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin))
+                card = model_card(*parts, Loads(run.task.loader, origin, _has_heads(run)))
                 code = self.code.code if self.code is not None else None
                 beside = Beside(card, code, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
@@ -309,3 +351,8 @@ class Attempt:
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
+
+
+def _has_heads(run: Run) -> bool:
+    """Whether several tasks have a folder each."""
+    return bool(run.spec.tasks) and not predicts_tokens(run.spec)

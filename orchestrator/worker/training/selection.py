@@ -6,6 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from orchestrator.specs import FineTuneSpec, SelectionSpec
+from orchestrator.specs.task_views import task_of_key
 from orchestrator.worker.training.checkpointing import BestWeights, Progress
 
 MEAN = "mean"
@@ -14,19 +15,22 @@ MEAN = "mean"
 def selected_value(selection: SelectionSpec, figures: dict[str, dict[str, Any]]) -> float:
     """The selection metric of `figures` (domain -> metrics on valid)."""
     assert selection.metric is not None, "the plan resolves selection.metric"
-    domain, _, metric = selection.metric.partition("/")
-    if domain == MEAN:
-        return fmean(float(values[metric]) for values in figures.values())
-    return float(figures[domain][metric])
+    where, _, metric = selection.metric.rpartition("/")
+    task, _, domain = where.rpartition("/")
+    if domain == MEAN:  # of all, or of one of several tasks
+        chosen = [v for key, v in figures.items() if not task or task_of_key(key) == task]
+        return fmean(float(values[metric]) for values in chosen)
+    return float(figures[where][metric])
 
 
-def domains_to_evaluate(selection: SelectionSpec, train_on: tuple[str, ...]) -> tuple[str, ...]:
-    """Domains whose valid split decides: the trained ones, and the metric's own."""
+def domains_to_evaluate(selection: SelectionSpec, learned: tuple[str, ...]) -> tuple[str, ...]:
+    """Domains (of several tasks `task/domain`) whose valid split decides: those learned from, and
+    the metric's own."""
     assert selection.metric is not None
-    domain = selection.metric.partition("/")[0]
-    if domain == MEAN or domain in train_on:
-        return train_on
-    return (*train_on, domain)
+    where = selection.metric.rpartition("/")[0]
+    if where.rpartition("/")[2] == MEAN or where in learned:
+        return learned
+    return (*learned, where)
 
 
 def after_evaluation(

@@ -33,17 +33,18 @@ from transformers.trainer import TRAINER_STATE_NAME
 
 from orchestrator.errors import TrainingDiverged
 from orchestrator.records import Launch
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, MultiTaskMethod
 from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.models.shared import SharedModel
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import Counts, Encoded, Task
+from orchestrator.worker.tasks.base import Counts, Encoded, SharesLoss, Task
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
-from orchestrator.worker.training.learning_rates import decayed_groups
+from orchestrator.worker.training.learning_rates import decayed_groups, groups_with_rates
 from orchestrator.worker.training.reporting import Reporter
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
@@ -117,7 +118,10 @@ class FineTuneTrainer(Trainer):
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor
     ) -> torch.Tensor:
         """This rank's share; the Trainer multiplies by the ranks, whose mean DDP and ZeRO take."""
-        return self.run.task.loss_sum(outputs, labels) / num_items_in_batch
+        task = self.run.task
+        if isinstance(task, SharesLoss):
+            return task.loss_share(outputs, labels, num_items_in_batch)
+        return task.loss_sum(outputs, labels) / num_items_in_batch
 
     def _get_num_items_in_batch(
         self, batch_samples: list[Any], device: torch.device
@@ -131,20 +135,25 @@ class FineTuneTrainer(Trainer):
         return everywhere.sum(0)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        decay = self.run.spec.training.layer_decay
-        if decay is None or self.optimizer is not None:
+        groups = self._groups() if self.optimizer is None else None
+        if groups is None:
             return super().create_optimizer(model)
-        assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
-        kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)
-        groups = decayed_groups(
-            self.net,
-            self.args.learning_rate,
-            decay,
-            self.args.weight_decay,
-            self.get_decay_parameter_names(self.net),
-        )
+        kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)  # type: ignore[arg-type]
         self.optimizer = kind(groups, **named)
         return self.optimizer
+
+    def _groups(self) -> list[dict[str, Any]] | None:
+        """Parameters that learn at rates of their own; None where all learn at one."""
+        decay, method = self.run.spec.training.layer_decay, self.run.spec.method
+        rate, weight_decay = self.args.learning_rate, self.args.weight_decay
+        decayed = self.get_decay_parameter_names(self.net)
+        if isinstance(method, MultiTaskMethod) and method.balancing == "uncertainty":
+            apart = {"log_variances": method.balancing_learning_rate}
+            return groups_with_rates(self.net, rate, apart, weight_decay, decayed)
+        if decay is None:
+            return None
+        assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
+        return decayed_groups(self.net, rate, decay, weight_decay, decayed)
 
     def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
         prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
@@ -169,7 +178,7 @@ class FineTuneTrainer(Trainer):
         forward: Any = self.model_wrapped if self.is_deepspeed_enabled else self.net
         self.net.train(False)
         figures = {
-            domain: run.evaluation.evaluate(forward, encoded)
+            domain: run.evaluation.of(domain).evaluate(forward, encoded)
             for domain, encoded in run.valid.items()
         }
         self.net.train()
@@ -207,6 +216,8 @@ class FineTuneTrainer(Trainer):
     def _write(self, state_dict: dict[str, torch.Tensor] | None, folder: Path) -> None:
         if isinstance(self.net, PeftModel):
             write_adapter(self.net, state_dict, folder, self.run.start.origin)
+        elif isinstance(self.net, SharedModel):
+            self.net.write(state_dict, folder)
         else:
             assert isinstance(self.net, PreTrainedModel)
             write_weights(self.net, state_dict, folder)
@@ -224,7 +235,10 @@ class FineTuneTrainer(Trainer):
         run, step = self.run, self.state.global_step
         folder = run.checkpointer.stage(f"step-{step}")
         if not self.is_deepspeed_enabled and run.gang.is_first:
-            self._write(None, folder)
+            if isinstance(self.net, SharedModel):
+                self.net.write_state(folder)
+            else:
+                self._write(None, folder)
         self._save_optimizer_and_scheduler(str(folder))
         self._save_rng_state(str(folder))
         for script in folder.glob("zero_to_*.py"):  # scripts have no place among shards

@@ -15,11 +15,13 @@ from transformers.integrations import unset_hf_deepspeed_config
 from orchestrator.storage.adapters import Origin
 from orchestrator.worker.data.batches import BatchPlan
 from orchestrator.worker.data.orders import Shuffled
+from orchestrator.worker.data.task_rows import TaskRows
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import Encoded, HasParts, Task
 from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
 from orchestrator.worker.training.methods import apply_method
@@ -50,6 +52,7 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
         training={**case["training"], "warmup_ratio": 0.0, "max_length": 16},
         engine=case["engine"],
         task=case["task"],
+        tasks=case.get("tasks"),
         method=case["method"],
         evaluation={},
         resources={"workers": gang.world_size},
@@ -57,7 +60,7 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     start = Start(base, Origin(str(base), None, ""))
     spec = order.spec.spec
     task, tokenizer = task_for(spec, base), load_tokenizer(base)
-    encoded = task.encode(pa.table(case["rows"]), tokenizer)
+    encoded = encoded_rows(task, case["rows"], tokenizer)
     batches = BatchPlan(
         order=Shuffled("toy", spec.training.seed, len(encoded)),
         global_batch_size=spec.training.global_batch_size,
@@ -86,6 +89,14 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
     unset_hf_deepspeed_config()  # a gang trains once; the next case must not see this one's
     AcceleratorState._reset_state(reset_partial_state=False)
     return [{key: row[key] for key in ("loss", "grad_norm")} for row in run.history]
+
+
+def encoded_rows(task: Task, rows: Any, tokenizer: Any) -> Encoded:
+    """The rows of a table, or of a table for each of several tasks."""
+    if not isinstance(task, HasParts):
+        return task.encode(pa.table(rows), tokenizer)
+    parts = [task.task(name).encode(pa.table(own), tokenizer) for name, own in rows.items()]
+    return TaskRows(parts, range(len(parts)))
 
 
 def main() -> None:

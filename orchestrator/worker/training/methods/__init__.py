@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from orchestrator.specs import AdapterMethod, FreezeMethod, MethodSpec
+from orchestrator.specs import AdapterMethod, FreezeMethod, MethodSpec, MultiTaskMethod
 from orchestrator.worker.models.start import Start
 
 
@@ -29,6 +29,12 @@ def apply_method(
 
         model = merged(model, start.adapter, any_head=True)
         model.requires_grad_(True)
+    if isinstance(method, MultiTaskMethod):
+        from orchestrator.worker.models.shared import SharedModel
+        from orchestrator.worker.training.methods import multi_task
+
+        assert isinstance(model, SharedModel), "the tasks build it"
+        multi_task.apply(method, model)
     if isinstance(method, FreezeMethod):
         from orchestrator.worker.training.methods import freeze
 
