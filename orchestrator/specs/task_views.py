@@ -16,6 +16,7 @@ from orchestrator.specs.task import LANGUAGE_TASKS, TaskSpec
 from orchestrator.specs.tasks import PLAIN, TaskEntry
 
 MEAN = "mean"
+_USUAL = "text-classification"
 
 
 def task_views(spec: FineTuneSpec) -> dict[str, FineTuneSpec]:
@@ -87,7 +88,8 @@ def deciding_keys(spec: FineTuneSpec) -> tuple[str, ...]:
 def metrics_of(spec: FineTuneSpec) -> TaskMetrics:
     """Of the job's tasks together; the tasks of one base have the same forced ones."""
     if not spec.tasks:
-        return TASK_METRICS[spec.task.type]
+        # A job whose tasks are missing is refused elsewhere, and may be asked for its metrics.
+        return TASK_METRICS.get(spec.task.type, TASK_METRICS[_USUAL])
     all_of = [TASK_METRICS[task.type] for task in tasks_of(spec)]
     first = all_of[0]
     shared = [name for name in first.forced if all(name in each.forced for each in all_of)]

@@ -146,6 +146,8 @@ def _task(task: str) -> Iterator[str]:
             yield from _field_of(ref, None, 4, example=_EXAMPLES_OF_TASKS.get((task, ref.name)))
     yield from _comment("Or a script of yours, in runtime.code:", 4)
     yield from _comment("{type: custom, entrypoint: train.py, arguments: {steps: '40'}}", 4)
+    several = "Or several over one base: their names with {type: …, domains: […]} each in `tasks`, "
+    yield from _comment(f"{several}instead of `task`, with method.type: multi_task.", 4)
 
 
 def _section(section: str, written: Mapping[str, str], task: str) -> Iterator[str]:

@@ -353,3 +353,64 @@ def test_a_file_has_the_same_digest_forever(tmp_path: Path) -> None:
     assert found.digests["d/test"] == (
         "853647457332ebaa7d74feb263aecdc938435f1e7bbef0dd5a0866575f5cf7bb"
     )
+
+
+def test_one_domain_serves_two_tasks_by_their_columns(tmp_path: Path) -> None:
+    rows = [
+        {"text": text, "label": label, "length": "long" if len(text) > 13 else "short"}
+        for text, label in POLAR
+    ]
+    write(tmp_path, train_jsonl=jsonl(rows), test_jsonl=jsonl(rows[:2]))
+    spec = data_spec(
+        {"camera": {"train": "train.jsonl", "valid": "test.jsonl", "test": "test.jsonl"}},
+        task={"type": "multi-task"},
+        tasks={
+            "mood": {"type": "text-classification", "domains": ["camera"]},
+            "size": {
+                "type": "text-classification",
+                "domains": ["camera"],
+                "columns": {"label": "length"},
+            },
+        },
+        method={"type": "multi_task", "sampling": "weights", "weights": {"mood": 3, "size": 1}},
+    )
+    facts = facts_of(spec, tmp_path)
+
+    assert facts.problems == ()
+    assert facts.tasks["mood"].labels == ("neg", "pos")
+    assert facts.tasks["size"].labels == ("long", "short")
+    assert sorted(facts.digests) == [
+        f"{task}/camera/{split}"
+        for task in ("mood", "size")
+        for split in ("test", "train", "valid")
+    ]
+    assert [(draw.domain, draw.rows, draw.drawn) for draw in facts.draws] == [
+        ("mood", 4, 6),
+        ("size", 4, 2),
+    ]
+    tables = read_tables(spec, base_dir=tmp_path, fetch=None)
+    assert pairs(tables["size/camera", "train"])[0] == ("a fine camera", "short")
+
+    wanted = [("mood/camera", "test")]
+    assert list(read_tables(spec, base_dir=tmp_path, fetch=None, wanted=wanted)) == wanted
+
+
+def test_problems_of_a_task_are_told_once_and_at_the_task(tmp_path: Path) -> None:
+    write(tmp_path, train_jsonl=jsonl(POLAR), test_jsonl=jsonl(POLAR))
+    classify = {"type": "text-classification", "domains": ["camera"]}
+    spec = data_spec(
+        {"camera": {"train": "train.jsonl", "test": ["test.jsonl", "absent.jsonl"]}},
+        task={"type": "multi-task"},
+        tasks={
+            "mood": {**classify, "class_weights": {"weights": {"neg": 1, "no": 1}}},
+            "again": classify,
+        },
+        method={"type": "multi_task"},
+    )
+    paths = [problem.path for problem in facts_of(spec, tmp_path).problems]
+
+    assert sorted(path or "" for path in paths) == [
+        "data.domains.camera.test[1].path",
+        "tasks.mood.class_weights.weights",
+        "tasks.mood.class_weights.weights.no",
+    ]

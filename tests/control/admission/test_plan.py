@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
+from orchestrator.inspect.mixing import Draw
 from orchestrator.specs import FineTune, ModelSpec
 from orchestrator.specs.identity import run_digest
 from tests.control.admission.builders import GB, data, gpu, machine, spec, split, tiny_model, tokens
@@ -278,3 +280,51 @@ def test_a_plan_survives_json() -> None:
 
 def test_admission_is_pure() -> None:
     assert make_plan(inputs()) == make_plan(inputs())
+
+
+def several() -> PlanInputs:
+    """Two tasks on camera, of two labels and of three."""
+    classify = {"type": "text-classification", "domains": ["camera"]}
+    facts = data(split("camera", "train", 1000), split("camera", "test", 200))
+    mood = replace(facts, draws=(Draw("camera", 1000, 1000, {"bad": 500.0, "good": 500.0}),))
+    topic = replace(mood, labels=("a", "b", "c"))
+    splits = {
+        (f"{name}/{domain}", part): replace(found, domain=f"{name}/{domain}")
+        for name in ("mood", "topic")
+        for (domain, part), found in facts.splits.items()
+    }
+    together = replace(
+        facts,
+        splits=splits,
+        labels=(*mood.labels, *topic.labels),
+        draws=(Draw("mood", 1000, 1000), Draw("topic", 1000, 1000)),
+        tasks={"mood": mood, "topic": topic},
+    )
+    job = spec(
+        task={"type": "multi-task"},
+        tasks={
+            "mood": {**classify, "class_weights": {"balanced": True}},
+            "topic": {**classify, "labels": ["a", "b", "c"]},
+        },
+        method={"type": "multi_task"},
+    )
+    return inputs(job, data=together)
+
+
+def test_several_tasks() -> None:
+    plan = make_plan(several())
+    body = plan.spec.spec
+
+    # 982 of the base, and (8 + 1) x 2 and x 3 of the heads
+    assert plan.total_parameters == plan.trainable_parameters == 982 + 18 + 27
+    # The base alone and beside each head, and the heads; the rest is 5 MB of other files.
+    assert plan.disk.model_bytes == 4 * (3 * 982 + 45) + 5_000_000
+    assert (plan.steps.train_rows, plan.steps.per_epoch) == (2000, 63)
+    assert [(draw.domain, draw.share) for draw in plan.draws] == [("mood", 0.5), ("topic", 0.5)]
+    assert body.tasks["mood"].labels == ("bad", "good")
+    assert body.tasks["mood"].class_weights.weights == {"bad": 1.0, "good": 1.0}
+    assert (body.selection.metric, body.selection.mode) == ("mean/macro_f1", "max")
+    assert {choice.path for choice in plan.choices} >= {
+        "tasks.mood.labels",
+        "tasks.mood.class_weights",
+    }

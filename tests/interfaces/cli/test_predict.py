@@ -93,6 +93,30 @@ def test_the_model_is_loaded_as_it_was_trained(orchestrator, model, work):
     assert Predictor.loaded == (work / "models/sentiment/1", 48)
 
 
+def test_a_model_of_several_tasks_is_asked_for_one(orchestrator, model, work):
+    lineage = work / "models/sentiment/1/lineage.json"
+    document = json.loads(lineage.read_text())
+    tasks = {name: {"type": "text-classification", "domains": ["x"]} for name in ("mood", "topic")}
+    document["spec"]["resolved"]["spec"]["tasks"] = tasks
+    lineage.write_text(json.dumps(document))
+    (work / "models/sentiment/1/topic").mkdir()
+
+    unnamed = orchestrator("predict", "sentiment", "--text", "good")
+    assert unnamed.exit_code == 2
+    assert "add --task: one of mood, topic" in unnamed.stderr
+    wrong = orchestrator("predict", "sentiment", "--task", "tpic", "--text", "good")
+    assert "has no task 'tpic'" in wrong.stderr
+    done = orchestrator("predict", "sentiment", "--task", "topic", "--text", "good")
+    assert done.exit_code == 0
+    assert Predictor.loaded == (work / "models/sentiment/1/topic", 48)
+
+
+def test_a_model_of_one_task_has_no_other(orchestrator):
+    done = orchestrator("predict", "sentiment", "--task", "topic", "--text", "good")
+    assert done.exit_code == 2
+    assert "has one task only" in done.stderr
+
+
 def test_a_file_is_written_whole_with_its_fields(orchestrator, rows, work):
     done = orchestrator("predict", "sentiment", "--file", "in.jsonl", "--out", "out.jsonl")
     assert done.exit_code == 0

@@ -53,6 +53,40 @@ def test_the_limits_name_weak_and_unseen_domains() -> None:
     assert "step 12, the best by toy/macro_f1 on the validation split (0.8765)" in card()
 
 
+def test_several_tasks_have_a_row_and_a_folder_each() -> None:
+    classify = {"type": "text-classification", "domains": ["toy"]}
+    tasks = {
+        "mood": {**classify, "labels": ["bad", "good"]},
+        "topic": {**classify, "labels": ["art", "law"]},
+    }
+    job = launch(
+        *(Path("/base"), Path("/scratch")),
+        task={"type": "multi-task"},
+        tasks=tasks,
+        method={"type": "multi_task", "balancing": "uncertainty"},
+        selection={"metric": "mean/macro_f1", "mode": "max"},
+    )
+    text = model_card(
+        job,
+        {"mood/toy": figures(0.9, 0.6), "topic/toy": figures(0.8, 0.5)},
+        {},
+        SelectionOutcome(metric="mean/macro_f1", mode="max", value=0.8, step=12),
+        {"mood/toy": {"train": 120, "test": 40}},
+        Loads(heads=True),
+    )
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["pipeline_tag"] == "text-classification"
+    assert [found["dataset"]["name"] for found in front["model-index"][0]["results"]] == [
+        "mood/toy",
+        "topic/toy",
+    ]
+    assert "2 tasks over one base: `mood` (text-classification into bad, good), `topic`" in text
+    assert "multi-task fine-tuning (proportional sampling, uncertainty losses)" in text
+    assert "| topic/toy | trained on | 40 | 0.800 [0.700, 0.900] | 0.500 |" in text
+    assert 'from_pretrained("path/to/this/folder/mood")' in text
+    assert "the whole model of its own head: `mood`, `topic`" in text
+
+
 def test_functions_of_the_users_own_are_named() -> None:
     evaluation = {"metrics": ["accuracy"], "custom_metrics": {"cost": "mine:cost"}}
     job = launch(Path("/base"), Path("/scratch"), evaluation=evaluation)

@@ -59,6 +59,24 @@ CASES: dict[str, dict[str, Any]] = {
         },
         "selection": LAST,
     },
+    "several tasks, zero 3, accumulation": {
+        "engine": {"zero_stage": 3, "micro_batch_size": 2},
+        "tasks": {
+            "one": {**CLASSIFY, "domains": ["toy"]},
+            "other": {**CLASSIFY, "labels": ["positive", "negative"], "domains": ["toy"]},
+        },
+        "method": {"type": "multi_task", "sampling": "equal", "balancing": "uncertainty"},
+        "selection": {**LAST, "metric": "mean/macro_f1"},
+    },
+    "several tasks, ddp": {
+        "engine": {"strategy": "ddp", "micro_batch_size": 4},
+        "tasks": {
+            "one": {**CLASSIFY, "domains": ["toy"]},
+            "other": {**CLASSIFY, "domains": ["toy"], "weight": 0.5},
+        },
+        "method": {"type": "multi_task"},
+        "selection": {"metric": "mean/loss", "mode": "min"},
+    },
     "zero 2, frozen": {
         "engine": {"zero_stage": 2, "micro_batch_size": 4},
         "method": {"type": "freeze", "num_layers": 1},
@@ -137,7 +155,7 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         folder,
         data={"domains": domains, "train_on": ["toy"], "mixing": mixing},
         training={
-            **({"max_steps": NUM_STEPS} if mixing else {"epochs": 3}),
+            **({"max_steps": NUM_STEPS} if mixing or "tasks" in case else {"epochs": 3}),
             "global_batch_size": 8,
             "learning_rate": case.get("learning_rate", 1e-3),
             "max_length": 16,
@@ -146,7 +164,8 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
             "precision": case.get("precision", "fp32"),
             **case.get("lengths", {}),
         },
-        task=task,
+        task={"type": "multi-task"} if "tasks" in case else task,
+        tasks=case.get("tasks"),
         engine=case["engine"],
         method=case.get("method", {"type": "full"}),
         selection=case.get("selection", {"metric": "toy/loss", "mode": "min"}),

@@ -75,3 +75,24 @@ def test_a_transfer_target_may_decide() -> None:
         "movie",
     )
     assert domains_to_evaluate(SelectionSpec(metric="mean/accuracy"), ("camera",)) == ("camera",)
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "evaluated"),
+    [
+        ("mean/loss", 2.0, ("mood/a", "mood/b", "topic/a")),
+        ("mood/mean/loss", 1.5, ("mood/a", "mood/b", "topic/a")),
+        ("topic/a/loss", 3.0, ("mood/a", "mood/b", "topic/a")),
+        ("topic/c/loss", 9.0, ("mood/a", "mood/b", "topic/a", "topic/c")),
+    ],
+)
+def test_several_tasks_are_selected_by_their_keys(
+    metric: str, value: float, evaluated: tuple[str, ...]
+) -> None:
+    selection = SelectionSpec(metric=metric, mode="min")
+    learned = ("mood/a", "mood/b", "topic/a")
+    losses = {"mood/a": 1.0, "mood/b": 2.0, "topic/a": 3.0, "topic/c": 9.0}
+    keys = domains_to_evaluate(selection, learned)
+
+    assert keys == evaluated
+    assert selected_value(selection, {key: {"loss": losses[key]} for key in keys}) == value
