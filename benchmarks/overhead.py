@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -90,10 +91,11 @@ def under_torchrun(steps: int, folder: Path) -> Measured:
     return Measured(step_seconds(rows), outcome["seconds"])
 
 
-def bare_launch(steps: int, folder: Path) -> Launch:
+def bare_launch(steps: int, folder: Path, more: Sequence[str] = ()) -> Launch:
     """What the controller would hand to the worker, without a controller."""
     settings = load_settings()
-    plan = server.plan(SPEC, overrides(steps, folder / "store"), settings=settings)
+    sets = [*overrides(steps, folder / "store"), *more]
+    plan = server.plan(SPEC, sets, settings=settings)
     base = resolve_base(plan.spec.spec.model, BasePlaces(SPEC.parent, settings.cache_dir, None))
     store = CheckpointStore(open_store(str(folder / "store")), JOB)
     return Launch(

@@ -286,19 +286,24 @@ def test_a_gang_that_was_killed_is_followed_by_another_one(place: Place) -> None
     ]  # fmt: skip
 
 
-def test_an_unfinished_run_cannot_go_on_with_other_workers(place: Place) -> None:
+def test_an_unfinished_run_goes_on_with_other_workers_and_not_with_another_strategy(
+    place: Place,
+) -> None:
     place.script = place.is_killed
     place.run()
     with pytest.raises(InvalidInput) as caught:
-        place.run("resources.workers=1")
+        place.run("engine.strategy=ddp")
     (problem,) = caught.value.problems
     assert (problem.path, problem.hint) == (
-        "resources.workers",
-        "write 2, or begin anew with --new",
+        "engine.strategy",
+        "write deepspeed, or begin anew with --new",
     )
     assert len(place.backends) == 1  # nothing was started
     place.script = place.trains
-    assert place.run("resources.workers=1", new=True).attempt == 1
+    assert place.run("resources.workers=1").attempt == 2
+    resumed = place.launches()[-1]
+    assert [(r.step, r.world_size) for r in resumed.resume] == [(2, 2)]
+    assert resumed.spec.spec.engine.zero_stage == 2
 
 
 def test_what_cannot_fit_is_refused_before_anything_starts(place: Place) -> None:

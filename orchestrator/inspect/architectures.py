@@ -59,9 +59,24 @@ _REWRITERS = """
 SEQ2SEQ_LM = frozenset(_REWRITERS.split())
 """Kinds that `AutoModelForSeq2SeqLM` builds: an encoder reads, a decoder writes."""
 
+_READERS = """
+    albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra
+    ernie eurobert fnet gte ibert longformer megatron-bert mobilebert modernbert mpnet mra
+    nomic_bert nystromformer rembert roberta roberta-prelayernorm roc_bert roformer squeezebert
+    xlm-roberta xlm-roberta-xl yoso
+"""
+
+MASKED_LM = frozenset(_READERS.split())
+"""Encoders of text that `AutoModelForMaskedLM` builds; those it builds of decoders are left out."""
+
+NUMBERED_SPANS = frozenset({"longt5", "mt5", "switch_transformers", "t5", "umt5"})
+"""Kinds whose tokenizers have a sentinel for each hidden span."""
+
 _ABLE = {
     "text-classification": SEQUENCE_CLASSIFICATION,
     "causal-lm": CAUSAL_LM,
+    "masked-lm": MASKED_LM,
+    "denoising": SEQ2SEQ_LM,
     "translation": CAUSAL_LM | SEQ2SEQ_LM,
     "summarization": CAUSAL_LM | SEQ2SEQ_LM,
 }
@@ -100,6 +115,32 @@ GATED_FEED_FORWARD = frozenset(
 )
 """Kinds whose feed-forward part multiplies two halves: it keeps four tensors of its size, not two.
 """
+
+
+_PACKED_BY_POSITION = frozenset(
+    {
+        *("cohere", "gemma", "gemma2", "gemma3_text", "gpt2", "gpt_neox", "granite", "llama"),
+        *("mistral", "mixtral", "olmo", "olmo2", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe"),
+        *("smollm3", "stablelm", "starcoder2"),
+    }
+)
+_PACKED_BY_MASK = frozenset(
+    {
+        *("albert", "bert", "camembert", "data2vec-text", "distilbert", "electra", "ernie"),
+        *("ibert", "megatron-bert", "mpnet", "rembert", "roberta", "roberta-prelayernorm"),
+        "xlm-roberta",
+    }
+)
+_READ_BOTH_WAYS = frozenset({"text-classification", "masked-lm"})
+
+
+def can_pack(task: str, model_type: str) -> bool:
+    """Whether rows may lie side by side: the model is told positions, and whose a token is.
+
+    A test trains one of each kind on packed and on padded rows.
+    """
+    kinds = _PACKED_BY_MASK if task in _READ_BOTH_WAYS else _PACKED_BY_POSITION
+    return model_type in kinds
 
 
 def can_do(task: str, model_type: str) -> bool:

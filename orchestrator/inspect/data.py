@@ -15,14 +15,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.errors import InvalidInput, Problem
-from orchestrator.inspect.class_checks import (
-    class_counts,
-    class_problems,
-    class_warnings,
-    labels_of,
-)
+from orchestrator.inspect.class_checks import class_problems, class_warnings, labels_of
 from orchestrator.inspect.files import Fetch
 from orchestrator.inspect.given import given_files
+from orchestrator.inspect.labels import (
+    LABEL,
+    ONE_CLASS,
+    LabelForm,
+    NumberFacts,
+    class_counts,
+    form_of,
+    number_facts,
+)
 from orchestrator.inspect.mixing import (
     Draw,
     domain_quotas,
@@ -31,12 +35,19 @@ from orchestrator.inspect.mixing import (
     epoch_rows,
 )
 from orchestrator.inspect.overlap import overlap_warnings
-from orchestrator.inspect.tables import ReadData, Reading, SplitKey, read_all, used_splits
-from orchestrator.inspect.values import LABEL
+from orchestrator.inspect.tables import (
+    ReadData,
+    Reading,
+    SplitKey,
+    read_all,
+    used_splits,
+    without_extra,
+)
 from orchestrator.specs.data import Split
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.task import CustomTask
 from orchestrator.specs.task_views import key_of, sampling_of, task_views
+from orchestrator.specs.understanding import slice_columns
 
 __all__ = [
     "DataFacts",
@@ -66,9 +77,10 @@ class SplitFacts:
     split: Split
     num_rows: int
     digest: str
-    class_counts: Mapping[str, int]  # empty for tasks without labels
+    class_counts: Mapping[str, int]  # rows that have a label; empty for tasks without classes
     derived: bool  # held out of train by valid_fraction
     characters: LengthFacts
+    numbers: NumberFacts | None = None  # of a regression's labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,17 +145,22 @@ def inspect_data(
                 for name, view in task_views(spec).items()
             },
         )
-    how = Reading(spec.task, base_dir, fetch, doubtful)
+    extra = () if _touched("evaluation.slices", doubtful) else slice_columns(spec.evaluation.slices)
+    how = Reading(spec.task, base_dir, fetch, doubtful, extra)
     found = read_all(spec.data, how, wanted=used_splits(spec.data))
+    found.tables = {key: without_extra(table) for key, table in found.tables.items()}
     labels = labels_of(spec, found)
     problems = [*found.problems, *class_problems(spec, found, labels, doubtful)]
-    splits = {key: _facts(key, found) for key in used_splits(spec.data) if key in found.tables}
+    form = form_of(spec.task)
+    splits = {
+        key: _facts(key, found, form) for key in used_splits(spec.data) if key in found.tables
+    }
     return DataFacts(
         splits=splits,
         labels=labels,
         problems=tuple(problems),
         warnings=(*class_warnings(spec, found, labels), *overlap_warnings(spec.data, found)),
-        draws=epoch_draws(spec.data, _train_counts(splits)),
+        draws=epoch_draws(spec.data, _train_counts(splits, form)),
     )
 
 
@@ -153,11 +170,14 @@ def read_tables(
     base_dir: Path,
     fetch: Fetch | None,
     wanted: Collection[SplitKey] | None = None,
+    with_extra: bool = False,
 ) -> dict[SplitKey, pa.Table]:
     """The job's splits, or those `wanted`: role columns (`text`, `label`) as strings, no nulls.
 
+    A label that is no single class is a string too: see `inspect.labels`.
     Rows keep the order of their files; where a domain has no valid split it is held out of train,
-    and sources are repeated or thinned by their weights. Raises InvalidInput.
+    and sources are repeated or thinned by their weights. `with_extra` keeps the columns that
+    `evaluation.slices` names beside the roles of the test rows. Raises InvalidInput.
     """
     if spec.tasks:
         return {
@@ -166,7 +186,8 @@ def read_tables(
             for (domain, split), table in read_tables(view, base_dir=base_dir, fetch=fetch).items()
             if wanted is None or (key_of(name, domain), split) in wanted
         }
-    how = Reading(spec.task, base_dir, fetch)
+    extra = slice_columns(spec.evaluation.slices) if with_extra else ()
+    how = Reading(spec.task, base_dir, fetch, extra=extra)
     keys = used_splits(spec.data) if wanted is None else list(wanted)
     found = read_all(spec.data, how, wanted=keys)
     if found.problems:
@@ -202,25 +223,34 @@ def _together(spec: FineTuneSpec, found: Mapping[str, DataFacts]) -> DataFacts:
     )
 
 
-def _train_counts(splits: Mapping[SplitKey, SplitFacts]) -> dict[str, Mapping[str, int]]:
-    """domain -> label -> rows to learn from; one entry without a name where rows have no labels."""
+def _touched(path: str, doubtful: Collection[str]) -> bool:
+    return any(doubt == path or doubt.startswith(f"{path}.") for doubt in doubtful)
+
+
+def _train_counts(
+    splits: Mapping[SplitKey, SplitFacts], form: LabelForm
+) -> dict[str, Mapping[str, int]]:
+    """domain -> label -> rows to learn from; one entry without a name where rows have no class."""
     return {
-        domain: facts.class_counts or {"": facts.num_rows}
+        domain: facts.class_counts
+        if form == ONE_CLASS and facts.class_counts
+        else {"": facts.num_rows}
         for (domain, split), facts in splits.items()
         if split == "train"
     }
 
 
-def _facts(key: SplitKey, found: ReadData) -> SplitFacts:
+def _facts(key: SplitKey, found: ReadData, form: LabelForm) -> SplitFacts:
     table = found.tables[key]
     return SplitFacts(
         domain=key[0],
         split=key[1],
         num_rows=table.num_rows,
         digest=found.digests[key],
-        class_counts=class_counts([table]),
+        class_counts=class_counts([table], form),
         derived=key in found.derived,
         characters=_lengths(table),
+        numbers=number_facts(table, form),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, MissingExtra, Problem
 from orchestrator.inspect.faults import Faults
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm
 from orchestrator.inspect.readers import canonical
-from orchestrator.inspect.values import LABEL
+from orchestrator.inspect.values import is_extra
 from orchestrator.specs.data import SPLITS, DataSpec, Source
 from orchestrator.specs.suggest import closest
 
@@ -28,13 +29,18 @@ _HASHED_ROWS = 10_000
 
 
 def read_hub(
-    source: Source, columns: Mapping[str, str], place: str, *, base_dir: Path
+    source: Source,
+    columns: Mapping[str, str],
+    place: str,
+    *,
+    base_dir: Path,
+    form: LabelForm = ONE_CLASS,
 ) -> tuple[pa.Table, str]:
     """Role columns as strings, and a digest of their content; raises InvalidInput."""
     assert source.hub is not None
     rows = _load(source, place, base_dir)
     problems = [
-        _wrong_column(source, role, name, rows.column_names, f"{place}.columns.{role}")
+        _wrong_column(source, role, name, rows.column_names, place)
         for role, name in columns.items()
         if name not in rows.column_names
     ]
@@ -49,8 +55,8 @@ def read_hub(
     if LABEL in columns:
         table = _with_class_names(table, rows.features[columns[LABEL]])
     faults = Faults(place, f"{source.hub} ({source.split})")
-    table = canonical(table, columns, faults, lambda row: None)
-    return table, _content_digest(table)
+    table = canonical(table, columns, faults, lambda row: None, form)
+    return table, _content_digest(table.select([r for r in columns if not is_extra(r)]))
 
 
 class DataHub(Protocol):
@@ -134,21 +140,37 @@ def _explained(error: Exception, source: Source, place: str) -> Problem:
     return Problem(f"{name} cannot be read: {text}", path=f"{place}.hub", hint=hint)
 
 
-def _wrong_column(source: Source, role: str, column: str, known: list[str], path: str) -> Problem:
+def _wrong_column(source: Source, role: str, column: str, known: list[str], place: str) -> Problem:
     near = closest(column, known) or "<one of these>"
     message = f"{source.hub} has no column `{column}`; it has: {', '.join(known)}"
+    if is_extra(role):
+        return Problem(message, path="evaluation.slices", hint=f"slice by {near}")
+    path = f"{place}.columns.{role}"
     return Problem(message, path=path, hint=f"write columns: {{{role}: {near}}} in this source")
 
 
 def _with_class_names(table: pa.Table, feature: Any) -> pa.Table:
     """Numbers of classes become their names, so that they meet those of files; -1 is no label."""
     names = getattr(feature, "names", None)
-    if not names:
+    names_in_lists = getattr(getattr(feature, "feature", None), "names", None)
+    if not names and not names_in_lists:
         return table
     numbers = table.column(LABEL).to_pylist()
-    labels = [names[n] if n is not None and n >= 0 else None for n in numbers]
+    if names:
+        labels = pa.array([_named(number, names) for number in numbers], pa.string())
+    else:
+        lists = [_all_named(row, names_in_lists or ()) for row in numbers]
+        labels = pa.array(lists, pa.list_(pa.string()))
     place = table.schema.get_field_index(LABEL)
-    return table.set_column(place, LABEL, pa.chunked_array([pa.array(labels, pa.string())]))
+    return table.set_column(place, LABEL, pa.chunked_array([labels]))
+
+
+def _named(number: int | None, names: Sequence[str]) -> str | None:
+    return names[number] if number is not None and number >= 0 else None
+
+
+def _all_named(numbers: Sequence[int] | None, names: Sequence[str]) -> list[str | None] | None:
+    return None if numbers is None else [_named(number, names) for number in numbers]
 
 
 def _content_digest(table: pa.Table) -> str:

@@ -21,6 +21,7 @@ from orchestrator.inspect.adapters import AdapterFacts, adapter_problems
 from orchestrator.inspect.architectures import (
     DENSE_HEADS,
     can_do,
+    can_pack,
     is_known,
     knows_more_than_this,
 )
@@ -98,6 +99,12 @@ class ModelFacts(Record):
         dense = self.hidden_size * (self.hidden_size + 1) if self.model_type in DENSE_HEADS else 0
         return dense + (self.hidden_size + 1) * num_labels
 
+    @property
+    def new_masked_head_parameters(self) -> int:
+        """Of an encoder's head over the vocabulary, beside the table of words that it shares: a
+        square layer, a norm and a bias of every word."""
+        return self.hidden_size * (self.hidden_size + 3) + self.vocab_size
+
 
 def inspect_model(folder: Path) -> ModelFacts:
     """Facts about a folder that `from_pretrained` would load.
@@ -171,6 +178,7 @@ def model_problems(facts: ModelFacts, spec: FineTuneSpec) -> tuple[Problem, ...]
         *_unfit(facts, spec),
         *_too_long(facts, spec),
         *_too_many_frozen(facts, spec),
+        *_unpackable(facts, spec),
         *adapter_problems(facts.tensors, facts.adapter, spec),
     )
 
@@ -204,6 +212,8 @@ def no_tokenizer(shown: str) -> Problem:
 _FITTING = {
     "text-classification": "an encoder such as bert, roberta, deberta-v2 or modernbert",
     "causal-lm": "a causal model such as gpt2, llama, qwen3 or smollm3",
+    "masked-lm": "an encoder such as bert, roberta, deberta-v2 or modernbert",
+    "denoising": "an encoder-decoder such as t5, bart or mbart",
     "translation": "an encoder-decoder such as marian, t5 or mbart, or a causal model",
     "summarization": "an encoder-decoder such as bart, t5 or pegasus, or a causal model",
 }
@@ -216,6 +226,16 @@ def _unfit(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
             f"a model of type '{kind}' cannot do {task}",
             path=BASE,
             hint=f"choose {_FITTING[task]}",
+        )
+
+
+def _unpackable(facts: ModelFacts, spec: FineTuneSpec) -> Iterator[Problem]:
+    if spec.training.packs and not can_pack(spec.task.type, facts.model_type):
+        yield Problem(
+            f"a model of type '{facts.model_type}' cannot tell rows apart that lie side by side "
+            f"({spec.task.type})",
+            path="training.batching.packing",
+            hint="write group_by_length: true instead",
         )
 
 

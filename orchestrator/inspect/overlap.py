@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.tables import ReadData, learned_from
-from orchestrator.inspect.values import LABEL
+from orchestrator.specs.classification import TEXT_PAIR
 from orchestrator.specs.data import DataSpec
 
 
@@ -44,5 +45,8 @@ def _meet(texts: pa.ChunkedArray, others: pa.ChunkedArray) -> bool:
 
 
 def _texts(table: pa.Table) -> pa.ChunkedArray:
+    """What a row says: of a pair both texts, else its first."""
     roles = [role for role in table.column_names if role != LABEL]
-    return table.column(roles[0])
+    if TEXT_PAIR not in roles:
+        return table.column(roles[0])
+    return pc.binary_join_element_wise(table.column(roles[0]), table.column(TEXT_PAIR), "\x1f")

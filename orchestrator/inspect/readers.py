@@ -14,13 +14,16 @@ import pyarrow as pa
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.faults import Faults, RowFault
 from orchestrator.inspect.files import DataFile, gzip_problem
-from orchestrator.inspect.values import BadValue, whole_column
+from orchestrator.inspect.labels import ONE_CLASS, LabelForm
+from orchestrator.inspect.values import BadValue, is_extra, whole_column
 from orchestrator.specs.suggest import closest
 
 LineOfRow = Callable[[int], int | None]
 
 
-def read_file(file: DataFile, columns: Mapping[str, str], place: str) -> pa.Table:
+def read_file(
+    file: DataFile, columns: Mapping[str, str], place: str, form: LabelForm = ONE_CLASS
+) -> pa.Table:
     """Columns named by role, strings without nulls; `place` is the source's path in the spec.
 
     Raises InvalidInput with every wrong column and every kind of wrong row.
@@ -31,7 +34,7 @@ def read_file(file: DataFile, columns: Mapping[str, str], place: str) -> pa.Tabl
         table = pa.table({})
         try:
             if present:
-                table = _read(reader, file, present, place)
+                table = _read(reader, file, present, place, form)
         except InvalidInput as error:
             problems.extend(error.problems)
     except (OSError, EOFError) as error:
@@ -71,14 +74,16 @@ def _reader(file: DataFile) -> ModuleType:
     return columnar
 
 
-def _read(reader: ModuleType, file: DataFile, columns: Mapping[str, str], place: str) -> pa.Table:
+def _read(
+    reader: ModuleType, file: DataFile, columns: Mapping[str, str], place: str, form: LabelForm
+) -> pa.Table:
     faults = Faults(place, file.shown)
-    table: pa.Table | None = reader.read(file, columns)
+    table: pa.Table | None = reader.read(file, columns, form)
     if table is None:
-        table = reader.scan(file, columns, faults)
+        table = reader.scan(file, columns, faults, form)
         faults.raise_if_any()
         return table
-    return canonical(table, columns, faults, lambda row: line_of(file, row))
+    return canonical(table, columns, faults, lambda row: line_of(file, row), form)
 
 
 def _columns(
@@ -91,7 +96,7 @@ def _columns(
     problems = []
     for role, column in columns.items():
         times = known.count(column)
-        path = f"{place}.columns.{role}"
+        path = "evaluation.slices" if is_extra(role) else f"{place}.columns.{role}"
         if times == 0:
             problems.append(_wrong_column(file, role, column, known, path))
         elif times > 1:
@@ -102,13 +107,26 @@ def _columns(
 
 USUAL_NAMES = {
     "text": ("text", "sentence", "review", "content", "body", "comment", "tweet", "document"),
+    "text_pair": (
+        *("text_pair", "text2", "text_b", "sentence2", "premise", "question2", "context"),
+    ),
     "source": ("source", "src", "en", "english", "input"),
     "target": ("target", "tgt", "translation", "output"),
     "summary": ("summary", "highlights", "abstract", "title", "target"),
     "prompt": ("prompt", "instruction", "question", "input", "query"),
     "completion": ("completion", "response", "answer", "output", "chosen"),
     "messages": ("messages", "conversations", "conversation", "chat"),
-    "label": ("label", "labels", "class", "category", "target", "sentiment", "stars", "rating"),
+    "label": (
+        "label",
+        "labels",
+        "class",
+        "category",
+        "target",
+        "sentiment",
+        "stars",
+        "rating",
+        "score",
+    ),
 }
 """Names under which data sets keep these roles, the usual ones first; `init` looks for them too."""
 
@@ -124,19 +142,26 @@ def _wrong_column(file: DataFile, role: str, column: str, known: list[str], path
             message = f"{file.shown} is separated by {signs}, not by commas"
             return Problem(message, path=path, hint="write it again with commas")
     near = closest(column, known)
+    if is_extra(role):
+        hint = f"did you mean {near}?" if near else "slice by a column of every test file"
+        return Problem(message, path=path, hint=hint)
     near = near or next((name for name in USUAL_NAMES.get(role, ()) if name in known), None)
     hint = f"write columns: {{{role}: {near or '<one of these>'}}} in this source"
     return Problem(message, path=path, hint=hint)
 
 
 def canonical(
-    table: pa.Table, columns: Mapping[str, str], faults: Faults, line_of_row: LineOfRow
+    table: pa.Table,
+    columns: Mapping[str, str],
+    faults: Faults,
+    line_of_row: LineOfRow,
+    form: LabelForm = ONE_CLASS,
 ) -> pa.Table:
     """Every column as the strings the system works with; raises InvalidInput."""
     done = {}
     for role, column in columns.items():
         try:
-            done[role], wrong = whole_column(role, column, table.column(role))
+            done[role], wrong = whole_column(role, column, table.column(role), form)
         except BadValue as error:
             faults.add(error.message, error.hint, None)
             continue

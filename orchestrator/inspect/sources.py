@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import DataFile, Fetch, file_digest, files_of
+from orchestrator.inspect.labels import ONE_CLASS, LabelForm, form_of
 from orchestrator.inspect.readers import line_of, read_file
+from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs.data import Source
 from orchestrator.specs.task import TaskSpec, default_columns
 
@@ -42,23 +44,54 @@ class SourceRows:
 
 
 def read_source(
-    source: Source, place: str, *, task: TaskSpec, base_dir: Path, fetch: Fetch | None
+    source: Source,
+    place: str,
+    *,
+    task: TaskSpec,
+    base_dir: Path,
+    fetch: Fetch | None,
+    extra: Sequence[str] = (),
 ) -> SourceRows:
-    """Reads a source whole; raises InvalidInput with what is wrong in all of its files."""
+    """Reads a source whole; raises InvalidInput with what is wrong in all of its files.
+
+    `extra` are more columns, which models never see; they are no part of the digest.
+    """
     columns = {**default_columns(task), **(source.columns or {})}
+    more = {f"{EXTRA}{name}": name for name in extra if name not in columns.values()}
+    rows = _read(source, place, Wanted({**columns, **more}, form_of(task)), base_dir, fetch)
+    by_column = {name: role for role, name in columns.items()}
+    for name in extra:
+        if name in by_column:  # a role's own column: it is not read twice
+            copied = rows.table.column(by_column[name])
+            rows = replace(rows, table=rows.table.append_column(f"{EXTRA}{name}", copied))
+    return rows
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a source."""
+
+    columns: Mapping[str, str]
+    form: LabelForm
+
+
+def _read(
+    source: Source, place: str, wanted: Wanted, base_dir: Path, fetch: Fetch | None
+) -> SourceRows:
+    columns, form = wanted.columns, wanted.form
+    roles = {role: name for role, name in columns.items() if not is_extra(role)}
     if source.hub is not None:
         from orchestrator.inspect.hub import read_hub
 
-        table, content = read_hub(source, columns, place, base_dir=base_dir)
-        return SourceRows(
-            place, table, _digest(source, columns, [("rows", content)]), source.weight
-        )
+        table, content = read_hub(source, columns, place, base_dir=base_dir, form=form)
+        digest = _digest(source, roles, form, [("rows", content)])
+        return SourceRows(place, table, digest, source.weight)
     files = files_of(source, place, base_dir=base_dir, fetch=fetch)
     tables: list[pa.Table] = []
     problems: list[Problem] = []
     for file in files:
         try:
-            tables.append(read_file(file, columns, place))
+            tables.append(read_file(file, columns, place, form))
         except InvalidInput as error:
             problems.extend(error.problems)
     if problems:
@@ -68,7 +101,8 @@ def read_source(
         what = files[0].shown if len(files) == 1 else str(source.path)
         hint = "give a file with rows, or remove this source"
         raise InvalidInput([Problem(f"{what} has no rows", path=f"{place}.path", hint=hint)])
-    digest = _digest(source, columns, [(file.format, file_digest(file.path)) for file in files])
+    contents = [(file.format, file_digest(file.path)) for file in files]
+    digest = _digest(source, roles, form, contents)
     counts = tuple((file, part.num_rows) for file, part in zip(files, tables, strict=True))
     return SourceRows(place, table, digest, source.weight, counts)
 
@@ -86,9 +120,13 @@ def check_source_exists(
     return []
 
 
-def _digest(source: Source, columns: Mapping[str, str], contents: list[tuple[str, str]]) -> str:
+def _digest(
+    source: Source, columns: Mapping[str, str], form: LabelForm, contents: Sequence[tuple[str, str]]
+) -> str:
     """sha256 of what is read (format and digest of each file) and of how it is used."""
     document = {"columns": dict(columns), "weight": source.weight, "contents": contents}
+    if form != ONE_CLASS:
+        document["labels"] = asdict(form)
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from orchestrator.inspect.arrays import indices_of, mask_of
-from orchestrator.inspect.values import LABEL
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm, strata_of
 
 
-def held_out(table: pa.Table, fraction: float) -> pa.Array | None:
+def held_out(table: pa.Table, fraction: float, form: LabelForm = ONE_CLASS) -> pa.Array | None:
     """A mask of the rows that become `valid`; None where no label has two different texts.
 
     Rows of one text stay together, so that nothing learned is measured. Each label gives about its
@@ -27,9 +27,7 @@ def held_out(table: pa.Table, fraction: float) -> pa.Array | None:
     all_keys = _keys(table)
     first_label: dict[str, str] = {}
     rows_of = Counter(all_keys)
-    has_labels = LABEL in table.column_names
-    labels = table.column(LABEL).to_pylist() if has_labels else [""] * len(all_keys)
-    for key, label in zip(all_keys, labels, strict=True):
+    for key, label in zip(all_keys, strata_of(table, form), strict=True):
         first_label.setdefault(key, label)
     texts_of: dict[str, list[str]] = {}
     for key in sorted(rows_of, key=_order):

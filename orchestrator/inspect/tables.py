@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import pyarrow.compute as pc
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.files import Fetch
+from orchestrator.inspect.labels import LabelForm, form_of
 from orchestrator.inspect.sources import SourceRows, check_source_exists, read_source
 from orchestrator.inspect.splits import held_out, weighted
+from orchestrator.inspect.values import is_extra
 from orchestrator.specs.data import DataSpec, Source, Split, drawn_domains, training_domains
 from orchestrator.specs.data_checks import sources
 from orchestrator.specs.partial import CUT_OUT
@@ -48,6 +50,7 @@ class Reading:
     base_dir: Path
     fetch: Fetch | None = None
     doubtful: Collection[str] = ()  # fields the schema or the checks refused
+    extra: Sequence[str] = ()  # columns of test rows that no model sees
 
     def is_doubtful(self, place: str) -> bool:
         return any(d == place or d.startswith((f"{place}.", f"{place}[")) for d in self.doubtful)
@@ -91,7 +94,7 @@ def read_all(data: DataSpec, how: Reading, *, wanted: Collection[SplitKey]) -> R
             found.problems.extend(_exists(source, place, how))
     for name in data.domains:
         for split in ("train", "valid", "test"):
-            _finish(found, data, (name, split), wanted)
+            _finish(found, data, (name, split), wanted, form_of(how.task))
     return found
 
 
@@ -105,7 +108,14 @@ def _read(found: ReadData, key: SplitKey, source: Source, place: str, how: Readi
         found.problems.extend(_exists(source, place, how))
         return
     try:
-        rows = read_source(source, place, task=how.task, base_dir=how.base_dir, fetch=how.fetch)
+        rows = read_source(
+            source,
+            place,
+            task=how.task,
+            base_dir=how.base_dir,
+            fetch=how.fetch,
+            extra=how.extra if key[1] == "test" else (),
+        )
     except InvalidInput as error:
         found.problems.extend(error.problems)
         return
@@ -118,7 +128,13 @@ def _exists(source: Source, place: str, how: Reading) -> list[Problem]:
     return check_source_exists(source, place, base_dir=how.base_dir, fetch=how.fetch)
 
 
-def _finish(found: ReadData, data: DataSpec, key: SplitKey, wanted: Collection[SplitKey]) -> None:
+def _finish(
+    found: ReadData,
+    data: DataSpec,
+    key: SplitKey,
+    wanted: Collection[SplitKey],
+    form: LabelForm,
+) -> None:
     name, split = key
     given: tuple[Source, ...] = getattr(data.domains[name], split) or ()
     parts = found.sources.get(key, [])
@@ -132,7 +148,7 @@ def _finish(found: ReadData, data: DataSpec, key: SplitKey, wanted: Collection[S
         return
     tables = [part.table for part in parts]
     if _derives(data, name):
-        mask = held_out(pa.concat_tables(tables), data.valid_fraction)
+        mask = held_out(pa.concat_tables(tables), data.valid_fraction, form)
         if mask is None:
             message = "no validation rows can be set aside: each label has only one text"
             hint = f"add data.domains.{name}.valid, or more training rows"
@@ -160,6 +176,11 @@ def _without(tables: list[pa.Table], mask: pa.Array) -> list[pa.Table]:
         kept.append(table.filter(pc.invert(here)))
         start += table.num_rows
     return kept
+
+
+def without_extra(table: pa.Table) -> pa.Table:
+    """A table's roles alone."""
+    return table.select([role for role in table.column_names if not is_extra(role)])
 
 
 def _digest(parts: list[str]) -> str:

@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from orchestrator.errors import InvalidInput, Problem
 from orchestrator.inspect.arrays import indices_of
+from orchestrator.inspect.labels import LABEL
 from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.tables import SplitKey
-from orchestrator.inspect.values import LABEL
+from orchestrator.specs.classification import TEXT, TEXT_PAIR
 from orchestrator.specs.data import Split
 from orchestrator.specs.task import MESSAGES
 
@@ -36,6 +37,7 @@ class TokenFacts:
     max: int
     mean_kept: float  # after they are cut to max_length: what is computed
     truncated_share: float  # of the rows, those that are cut
+    pieces: float = 1.0  # rows a text becomes; where they are several, p95 and max are of those
 
 
 def token_facts(
@@ -43,6 +45,8 @@ def token_facts(
     tokenizer_file: Path,
     max_length: int,
     max_target_length: int | None = None,
+    *,
+    split: bool = False,
 ) -> dict[SplitKey, TokenFacts] | None:
     """Facts by split, from up to 2,000 rows each, always the same; None without a tokenizer.json.
 
@@ -53,6 +57,7 @@ def token_facts(
         tokenizer_file: The base's tokenizer.json.
         max_length: Tokens a row is cut to.
         max_target_length: Tokens its last role is cut to by itself; absent: it is cut as a whole.
+        split: Whether a longer row becomes several instead of being cut.
 
     Raises:
         InvalidInput: The tokenizer is damaged.
@@ -63,24 +68,32 @@ def token_facts(
     tokenizer.no_truncation()
     tokenizer.no_padding()
     facts = {}
-    for (domain, split), table in tables.items():
+    for (domain, split_name), table in tables.items():
         rows = _sample(table)
-        parts = [
-            [len(e) for e in tokenizer.encode_batch_fast(_texts(rows, role))]
-            for role in rows.column_names
-            if role != LABEL
-        ]
+        parts = [[len(e) for e in tokenizer.encode_batch_fast(given)] for given in _read(rows)]
         if not rows.num_rows:
             continue
         lengths = [sum(row) for row in zip(*parts, strict=True)]
+        if split:
+            around = tokenizer.num_special_tokens_to_add(False)
+            facts[domain, split_name] = _in_pieces(domain, split_name, lengths, max_length, around)
+            continue
         if max_target_length is None:
             kept = [min(length, max_length) for length in lengths]
         else:
             target = [min(length, max_target_length) for length in parts[-1]]
             rest = [length - last for length, last in zip(lengths, parts[-1], strict=True)]
             kept = [min(n, max_length) + t for n, t in zip(rest, target, strict=True)]
-        facts[domain, split] = _summary(domain, split, lengths, kept)
+        facts[domain, split_name] = _summary(domain, split_name, lengths, kept)
     return facts
+
+
+def _read(rows: pa.Table) -> list[list[Any]]:
+    """What is tokenized of each row: the two texts of a pair together, others by themselves."""
+    roles = [role for role in rows.column_names if role != LABEL]
+    if TEXT_PAIR in roles:
+        return [list(zip(*(_texts(rows, role) for role in (TEXT, TEXT_PAIR)), strict=True))]
+    return [_texts(rows, role) for role in roles]
 
 
 def _texts(rows: pa.Table, role: str) -> list[str]:
@@ -122,4 +135,27 @@ def _summary(domain: str, split: Split, lengths: list[int], kept: list[int]) -> 
         max=lengths[-1],
         mean_kept=sum(kept) / count,
         truncated_share=num_cut / count,
+    )
+
+
+def _in_pieces(
+    domain: str, split: Split, lengths: list[int], max_length: int, around: int
+) -> TokenFacts:
+    """Of texts that become rows of `max_length`; `around` tokens begin and end each."""
+    room = max_length - around
+    pieces: list[int] = []
+    for length in lengths:
+        whole, rest = divmod(max(length - around, 1), room)
+        pieces += [max_length] * whole + ([rest + around] if rest else [])
+    pieces.sort()
+    return TokenFacts(
+        domain=domain,
+        split=split,
+        num_sampled=len(lengths),
+        mean=sum(lengths) / len(lengths),
+        p95=pieces[min(len(pieces) - 1, int(len(pieces) * 0.95))],
+        max=pieces[-1],
+        mean_kept=sum(pieces) / len(lengths),
+        truncated_share=0.0,
+        pieces=len(pieces) / len(lengths),
     )

@@ -7,8 +7,9 @@ speed, and over one Python value, for finding the exact line of a bad one. Used 
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -16,16 +17,26 @@ import pyarrow.compute as pc
 
 from orchestrator.inspect.arrays import count_and_first
 from orchestrator.inspect.faults import RowFault
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm, text_of_set
 from orchestrator.inspect.messages import BadMessages, canonical_messages
 from orchestrator.specs.task import MESSAGES
 
-LABEL = "label"
-"""The role whose values are classes; every other role is text, or chat messages."""
+EXTRA = "slice:"
+"""Begins the names of columns that no model sees: those by which the figures are sliced."""
+
+NO_VALUE = "(none)"
+"""What stands in such a column where a row has no value."""
 
 REMOVE = "fill it in or remove the row"
 TEXT_HINT = "text must be a string; choose another column with `columns`"
 MESSAGES_HINT = 'write [{"role": "user", "content": …}, {"role": "assistant", "content": …}]'
 CLASS_HINT = "a label is text, a whole number, or true or false"
+SET_HINT = 'write a list of labels, e.g. ["a", "b"], and [] where there is none'
+SEPARATOR_HINT = "write task.label_separator: ';' where ; stands between the labels of a row"
+NUMBER_HINT = "with problem: regression a label is a finite number"
+NUMBER_OR_CLASS = (
+    "classification needs classes, not a measure, which task.problem: regression learns"
+)
 
 
 class BadValue(ValueError):
@@ -37,11 +48,33 @@ class BadValue(ValueError):
         self.hint = hint
 
 
-def one_value(role: str, column: str, value: Any) -> str:
+def one_value(role: str, column: str, value: Any, form: LabelForm = ONE_CLASS) -> str:
     """The canonical string of one value; raises BadValue."""
     if role == MESSAGES:
         return _one_conversation(column, value)
-    return _one_label(column, value) if role == LABEL else _one_text(column, value)
+    if is_extra(role):
+        return _one_category(column, value)
+    if role != LABEL:
+        return _one_text(column, value)
+    if form.is_set:
+        return _one_set(column, value, form.separator)
+    return _one_number(column, value) if form.is_number else _one_label(column, value)
+
+
+def is_extra(role: str) -> bool:
+    """Whether a column only tells rows apart for `evaluation.slices`."""
+    return role.startswith(EXTRA)
+
+
+def _one_category(column: str, value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NO_VALUE
+    if isinstance(value, list | dict):
+        hint = "slice by a column with one value a row"
+        raise BadValue(f"column `{column}` holds {_kind(value)}, no group", hint)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value).strip() or NO_VALUE
 
 
 def _one_conversation(column: str, value: Any) -> str:
@@ -79,7 +112,7 @@ def _one_label(column: str, value: Any) -> str:
         case float() if value.is_integer() and abs(value) < 2**63:
             return str(int(value))
         case float():
-            raise BadValue(_fraction(column), "classification needs classes, not a measure")
+            raise BadValue(_fraction(column), NUMBER_OR_CLASS)
         case None:
             raise BadValue(_no_value(column), REMOVE)
         case str() if not value.strip():
@@ -91,15 +124,56 @@ def _one_label(column: str, value: Any) -> str:
             raise BadValue(message, CLASS_HINT)
 
 
+def _one_set(column: str, value: Any, separator: str | None) -> str:
+    """A list of labels; a text is JSON of one, or is cut at the separator."""
+    if value is None:
+        raise BadValue(_no_value(column), SET_HINT)
+    if isinstance(value, str):
+        value = _names_in(column, value, separator)
+    if not isinstance(value, list):
+        raise BadValue(f"column `{column}` holds {_kind(value)}, not a list of labels", SET_HINT)
+    return text_of_set([_one_label(column, name) for name in value])
+
+
+def _names_in(column: str, text: str, separator: str | None) -> list[Any]:
+    if separator is not None:
+        return [name for name in text.split(separator) if name.strip()]
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, list):
+        raise BadValue(f"column `{column}` holds text, not a list of labels", SEPARATOR_HINT)
+    return found
+
+
+def _one_number(column: str, value: Any) -> str:
+    """Also of text, as CSV has it."""
+    if value is None:
+        raise BadValue(_no_value(column), REMOVE)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise BadValue(f"column `{column}` holds {_kind(value)}, not a number", NUMBER_HINT)
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise BadValue(f"column `{column}` holds text that is no number", NUMBER_HINT) from None
+    if not math.isfinite(number):
+        raise BadValue(f"column `{column}` holds no finite number", REMOVE)
+    return repr(number)
+
+
 def whole_column(
-    role: str, column: str, values: pa.ChunkedArray
+    role: str, column: str, values: pa.ChunkedArray, form: LabelForm = ONE_CLASS
 ) -> tuple[pa.ChunkedArray, list[RowFault]]:
     """The canonical strings of a column, and what is wrong in it; raises BadValue for its type.
 
     Where faults are returned the strings are not to be used.
     """
-    if role == MESSAGES:
-        return _conversations(column, values)
+    if role == MESSAGES or (role == LABEL and form != ONE_CLASS):
+        return _row_by_row(values, lambda value: one_value(role, column, value, form))
+    if is_extra(role):
+        names = [_one_category(column, value) for value in values.to_pylist()]
+        return pa.chunked_array([pa.array(names, pa.string())]), []
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     strings = _labels(column, values) if role == LABEL else _texts(column, values)
@@ -109,13 +183,15 @@ def whole_column(
     return (pc.utf8_trim_whitespace(strings) if role == LABEL else strings), faults
 
 
-def _conversations(column: str, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[RowFault]]:
-    """Row by row, each a structure of its own; the first fault of a kind stands for its others."""
+def _row_by_row(
+    values: pa.ChunkedArray, one: Callable[[Any], str]
+) -> tuple[pa.ChunkedArray, list[RowFault]]:
+    """Of rows with a structure of their own; the first fault of a kind stands for its others."""
     found: list[str] = []
     faults: dict[tuple[str, str], tuple[int, int]] = {}  # message, hint -> first row, rows
     for number, value in enumerate(values.to_pylist()):
         try:
-            found.append(_one_conversation(column, value))
+            found.append(one(value))
         except BadValue as error:
             first, count = faults.get((error.message, error.hint), (number, 0))
             faults[error.message, error.hint] = first, count + 1
@@ -140,7 +216,7 @@ def _labels(column: str, values: pa.ChunkedArray) -> pa.ChunkedArray | list[RowF
     if pa.types.is_floating(kind):
         values = pc.if_else(pc.is_nan(values), pa.scalar(None, kind), values)
         broken = pc.and_(pc.is_valid(values), pc.not_equal(pc.floor(values), values))
-        fault = _fault(broken, _fraction(column), "classification needs classes, not a measure")
+        fault = _fault(broken, _fraction(column), NUMBER_OR_CLASS)
         if fault:
             return [fault]
         try:

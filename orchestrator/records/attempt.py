@@ -23,6 +23,12 @@ class CheckpointRef(Record):
     world_size: int
 
 
+class ContinuedRef(CheckpointRef):
+    """A complete checkpoint of another job, whose optimizer state a new job begins with."""
+
+    job: str
+
+
 class Placed(Record):
     """Where a part of a gang is: `workers` of its ranks on one node of one backend."""
 
@@ -77,6 +83,10 @@ class Launch(LaunchHead):
         default=(),
         description="Checkpoints to resume from, best first; the next is used if one is damaged.",
     )
+    continues: ContinuedRef | None = Field(
+        default=None,
+        description="What a first Attempt begins with in place of the base's own weights.",
+    )
     report_url: str | None = Field(
         default=None, description="Where Reports are posted; absent: nowhere."
     )
@@ -103,6 +113,28 @@ class SelectionOutcome(Record):
     last: bool = False
 
 
+class GateResult(Record):
+    """One gate of the spec, and whether what was published meets it on valid."""
+
+    metric: str = Field(description="domain/metric; of forgetting the domain that lost most.")
+    at_least: float | None = None
+    at_most: float | None = None
+    forgetting_at_most: float | None = None
+    value: float = Field(description="On valid; of forgetting how much worse than the start.")
+    passed: bool
+
+    @property
+    def text(self) -> str:
+        """`movie/macro_f1 0.712, at least 0.7: passed`."""
+        verdict = "passed" if self.passed else "failed"
+        if self.forgetting_at_most is not None:
+            lost = f"{self.metric} lost {self.value:.4f} of the start"
+            return f"{lost}, at most {self.forgetting_at_most:g}: {verdict}"
+        bound = f"at least {self.at_least:g}" if self.at_least is not None else ""
+        bound = bound or f"at most {self.at_most:g}"
+        return f"{self.metric} {self.value:.4f}, {bound}: {verdict}"
+
+
 class Outcome(Record):
     """How an Attempt ended; `outcome.json` in the store is the truth, a Report only a hint."""
 
@@ -122,5 +154,9 @@ class Outcome(Record):
     )
     before: dict[str, dict[str, Any]] = Field(default_factory=dict)
     selection: SelectionOutcome | None = None
+    gates: tuple[GateResult, ...] = Field(default=(), description="In the order of the spec.")
+    promoted: bool | None = Field(
+        default=None, description="Whether all gates are passed; absent: there are none."
+    )
     seconds: dict[Phase, float] = Field(default_factory=dict)
     rank: int | None = Field(default=None, description="The first rank that failed.")

@@ -47,6 +47,12 @@ class Demand(Record):
     memory_bytes_per_worker: int = 0
     accelerator: str | None = Field(default=None, description="Kind of GPU; absent: any.")
     node_labels: dict[str, str] = Field(default_factory=dict, description="A node must have them.")
+    fewer: tuple[int, ...] = Field(
+        default=(), description="Smaller numbers of workers that will do as well, largest first."
+    )
+    patience_seconds: float = Field(
+        default=0.0, description="How long all workers are waited for before fewer are taken."
+    )
 
 
 class WaitReason(StrEnum):
@@ -63,6 +69,7 @@ class WaitReason(StrEnum):
     NO_ROOM = "NoRoom"  # it would fit, but not now
     PREEMPTING = "Preempting"  # victims are saving; their places are reserved
     BACKEND_AWAY = "BackendAway"  # no place to run can be reached
+    FEWER_WORKERS = "FewerWorkers"  # it would start with fewer: from then on, or as it must
 
 
 class Wait(Record):

@@ -25,7 +25,7 @@ from orchestrator.control.controller.loop import Controller, Means, Rows
 from orchestrator.control.controller.oneshot import OneShot
 from orchestrator.control.controller.policy import RULES, Policy, Rule
 from orchestrator.control.controller.reports import ReportDesk
-from orchestrator.control.controller.resume import pinned_engine, resume_points
+from orchestrator.control.controller.resume import begun_engine, pinned_engine, resume_points
 from orchestrator.control.controller.runs import RunIndex
 from orchestrator.control.controller.scratch import run_scratch
 from orchestrator.control.controller.secrets import Secrets
@@ -40,6 +40,7 @@ from orchestrator.records import JobState, Outcome, Phase, Principal, Reason, Re
 from orchestrator.records.ids import job_id
 from orchestrator.server.asked import Asked, RunListener
 from orchestrator.settings import Settings
+from orchestrator.specs.sizes import fewer_workers
 from orchestrator.specs.task import publishes
 from orchestrator.storage.bases import fetch_base
 from orchestrator.storage.checkpoints import CheckpointStore
@@ -121,7 +122,7 @@ def _one_shot(
 ) -> Outcome:
     """One job on rows in memory and a Ray of its own, which starts while the rest does."""
     settings, stop = host.settings, host.stop
-    resources = looked.plan.spec.spec.resources
+    cpus, gpus = _offered(looked.plan)
     backend = LocalBackend(
         settings.ray_temp_dir,
         start_timeout_seconds=settings.launch_timeout_seconds,
@@ -129,8 +130,8 @@ def _one_shot(
     )
     with closing(backend):
         backend.prepare(
-            num_cpus=resources.workers * resources.cpus_per_worker,
-            num_gpus=resources.workers * resources.gpus_per_worker,
+            num_cpus=cpus,
+            num_gpus=gpus,
         )
         with closing(Database.open("sqlite://")) as database:
             rows = Rows.of(database)
@@ -156,6 +157,19 @@ def _one_shot(
                     shot = OneShot(controller, job, host.store, host.listener, stop)
                     shot.between = partial(_pass_on, heard, host.listener)
                     return shot.to_the_end()
+
+
+def _offered(plan: Plan) -> tuple[int, int]:
+    """Cores and GPUs of the Ray to be started: what the gang asks for.
+
+    Where it may be smaller, no more than there is: the scheduler then makes it as large as fits.
+    """
+    resources, hardware = plan.spec.spec.resources, plan.hardware
+    cpus = resources.workers * resources.cpus_per_worker
+    gpus = resources.workers * resources.gpus_per_worker
+    if fewer_workers(plan.spec.spec):
+        return min(cpus, hardware.cpus), min(gpus, len(hardware.gpus))
+    return cpus, gpus
 
 
 POLICY = Policy(
@@ -207,8 +221,8 @@ def _pinned(looked: Looked, checkpoints: CheckpointStore) -> Looked:
     if not candidates:
         return looked
     record = checkpoints.attempt_record(candidates[0].attempt)
-    engine = pinned_engine(looked.loaded.spec.spec.engine, record.get("engine") or {})
-    looked = looked.with_engine(engine)
+    begun = begun_engine(record, looked.plan.spec.spec)
+    looked = looked.with_engine(pinned_engine(looked.loaded.spec.spec.engine, begun))
     with located(looked.loaded.positions):
         resume_points(looked.plan.spec.spec, candidates)
     return looked

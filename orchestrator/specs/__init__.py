@@ -17,6 +17,7 @@ from orchestrator.specs.method import (
     LoraMethod,
     MethodSpec,
     MultiTaskMethod,
+    PretrainMethod,
     QloraMethod,
 )
 from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TASK_METRICS
@@ -26,6 +27,8 @@ from orchestrator.specs.runtime import RuntimeSpec
 from orchestrator.specs.task import (
     CausalLm,
     CustomTask,
+    Denoising,
+    MaskedLm,
     SeveralTasks,
     Summarization,
     TaskSpec,
@@ -44,6 +47,7 @@ from orchestrator.specs.training import (
     SelectionSpec,
     TrainingSpec,
 )
+from orchestrator.specs.understanding import ExplanationsSpec, SliceSpec
 
 __all__ = [
     "API_VERSION",
@@ -55,28 +59,33 @@ __all__ = [
     "CheckpointSpec",
     "CustomTask",
     "DataSpec",
+    "Denoising",
     "Domain",
     "EarlyStopping",
     "EngineSpec",
     "EvaluationSpec",
+    "ExplanationsSpec",
     "FineTune",
     "FineTuneSpec",
     "FreezeMethod",
     "FullMethod",
     "GenerationSpec",
     "LoraMethod",
+    "MaskedLm",
     "Metadata",
     "MethodSpec",
     "MixingSpec",
     "ModelSpec",
     "MultiTaskMethod",
     "OutputSpec",
+    "PretrainMethod",
     "QloraMethod",
     "ResourcesSpec",
     "RuntimeSpec",
     "SchedulingSpec",
     "SelectionSpec",
     "SeveralTasks",
+    "SliceSpec",
     "Source",
     "Split",
     "Summarization",

@@ -12,17 +12,23 @@ from collections.abc import Callable, Collection, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs import (
+    batching_checks,
+    classification_checks,
     data_checks,
+    gate_checks,
     location_checks,
     method_checks,
     mixing_checks,
     runtime_checks,
     task_checks,
     tasks_checks,
+    understanding_checks,
 )
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.finetune import FineTune
+from orchestrator.specs.location_checks import scheme_of
 from orchestrator.specs.metrics import METRIC_NAMES, METRICS_TO_MINIMIZE
+from orchestrator.specs.sizes import fewer_workers
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import CustomTask
 
@@ -137,6 +143,60 @@ def _batch(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _min_workers(spec: FineTune) -> Iterator[Problem]:
+    resources, path = spec.spec.resources, "resources.min_workers"
+    least, workers = resources.min_workers, resources.workers
+    if least is None:
+        return
+    if least > workers:
+        yield Problem(
+            f"{least} workers at least are more than the {workers} of resources.workers",
+            path=path,
+            hint=f"write {workers} or less",
+        )
+    elif isinstance(spec.spec.task, CustomTask) and least < workers:
+        yield Problem(
+            "a custom task's checkpoints fit only the number of workers that saved them",
+            path=path,
+            hint="remove it",
+        )
+    elif least < workers and not fewer_workers(spec.spec):
+        rows = spec.spec.training.global_batch_size
+        most = max(n for n in range(1, least + 1) if rows % n == 0)
+        yield Problem(
+            f"no number from {least} to {workers - 1} divides the {rows} rows of a step",
+            path=path,
+            hint=f"write {most}",
+        )
+
+
+def _patience(spec: FineTune) -> Iterator[Problem]:
+    resources = spec.spec.resources
+    if resources.patience_seconds is not None and resources.min_workers is None:
+        yield Problem(
+            "there are no fewer workers to lose patience for",
+            path="resources.patience_seconds",
+            hint="remove it, or write resources.min_workers",
+        )
+
+
+def _continues(spec: FineTune) -> Iterator[Problem]:
+    model = spec.spec.model
+    if model is None or not model.optimizer:
+        return
+    message = None
+    if scheme_of(model.base) not in ("models", "job"):
+        message = f"{model.base} was not trained by a job, so there is no optimizer state"
+    elif isinstance(spec.spec.task, CustomTask):
+        message = "what a custom task's script makes of an optimizer is its own"
+    if message is not None:
+        yield Problem(
+            message,
+            path="model.optimizer",
+            hint="remove it, or name a base with models://name@version or job://name",
+        )
+
+
 def _multiples(number: int, of: int) -> str:
     below = number // of * of
     return f"write {below} or {below + of}" if below else f"write {of}"
@@ -154,9 +214,10 @@ def _warmup(spec: FineTune) -> Iterator[Problem]:
 
 
 def _precision(spec: FineTune) -> Iterator[Problem]:
-    if spec.spec.training.precision == "fp16" and spec.spec.resources.gpus_per_worker == 0:
+    precision = spec.spec.training.precision
+    if precision in ("fp16", "tf32") and spec.spec.resources.gpus_per_worker == 0:
         yield Problem(
-            "fp16 needs GPUs, and resources.gpus_per_worker is 0",
+            f"{precision} needs GPUs, and resources.gpus_per_worker is 0",
             path="training.precision",
             hint="write fp32 or bf16, or give each worker a GPU",
         )
@@ -176,6 +237,12 @@ def _ddp(spec: FineTune) -> Iterator[Problem]:
     engine = spec.spec.engine
     if engine.strategy != "ddp":
         return
+    if engine.deepspeed is not None:
+        yield Problem(
+            "DeepSpeed's settings, and engine.strategy is ddp",
+            path="engine.deepspeed",
+            hint="remove them, or write engine.strategy: deepspeed",
+        )
     given = {"zero_stage": engine.zero_stage or None, "offload": engine.offload}
     for name, value in given.items():
         if value not in (None, "none"):
@@ -200,13 +267,32 @@ def _offload(spec: FineTune) -> Iterator[Problem]:
         )
 
 
+def _of_stage_3(spec: FineTune) -> Iterator[Problem]:
+    """Settings that a lower stage would silently ignore."""
+    engine = spec.spec.engine
+    zero = engine.deepspeed.zero_optimization if engine.deepspeed is not None else None
+    if zero is None or engine.zero_stage in (None, 3) or engine.strategy == "ddp":
+        return
+    for name in sorted(zero.model_fields_set):
+        if name.startswith("stage3_") or name in ("sub_group_size", "zero_hpz_partition_size"):
+            yield Problem(
+                f"ZeRO stage {engine.zero_stage} does not read it: it is of stage 3",
+                path=f"engine.deepspeed.zero_optimization.{name}",
+                hint="remove it, or write engine.zero_stage: 3",
+            )
+
+
 CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     *data_checks.CHECKS,
+    *batching_checks.CHECKS,
     *location_checks.CHECKS,
     *runtime_checks.CHECKS,
     *task_checks.CHECKS,
     *tasks_checks.CHECKS,
+    *classification_checks.CHECKS,
+    *gate_checks.CHECKS,
     *method_checks.CHECKS,
+    *understanding_checks.CHECKS,
     *mixing_checks.CHECKS,
     (("model", "task"), _model),
     (
@@ -216,10 +302,14 @@ CHECKS: tuple[tuple[tuple[str, ...], Check], ...] = (
     (("selection.metric", "selection.mode", "evaluation.custom_metrics"), _selection_mode),
     (("selection.every_steps", "training.max_steps"), _selection_steps),
     (("training.global_batch_size", "resources.workers", "engine.micro_batch_size"), _batch),
+    (("training.global_batch_size", "resources", "task"), _min_workers),
+    (("model", "task"), _continues),
+    (("resources.min_workers", "resources.patience_seconds"), _patience),
     (("training.warmup_steps", "training.max_steps"), _warmup),
     (("training.precision", "resources.gpus_per_worker"), _precision),
     (("resources.accelerator", "resources.gpus_per_worker"), _accelerator),
     (("engine",), _ddp),
+    (("engine",), _of_stage_3),
     (("engine",), _offload),
 )
 """The fields a check rests on, and the check."""

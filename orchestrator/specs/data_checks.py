@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
+from orchestrator.specs.classification import TEXT_PAIR
 from orchestrator.specs.data import SPLITS, DataSpec, Source, Split, training_domains
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.suggest import closest
@@ -83,6 +84,8 @@ def _columns(spec: FineTune) -> Iterator[Problem]:
                 hint = (
                     f"did you mean {near}?" if near else f"roles of {spec.spec.task.type}: {known}"
                 )
+                if role == TEXT_PAIR and isinstance(spec.spec.task, TextClassification):
+                    hint = "write task.pairs: true for rows of two texts"
                 message = f"'{role}' is not a role of a column"
                 yield Problem(message, path=f"{place}.columns.{role}", hint=hint)
         for role, column in columns.items():

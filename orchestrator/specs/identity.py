@@ -57,6 +57,8 @@ def identity_document(resolved: FineTune) -> dict[str, Any]:
     for role in ("transform", "collator"):
         if (entry := getattr(spec.data, role)) is not None:
             document["data"][role] = entry
+    if spec.model is not None and spec.model.optimizer:
+        document["model"] = {"optimizer": True}
     # 3. What user code may read; the code itself is said by its digest.
     if spec.runtime.env:
         document["runtime"] = {"env": spec.runtime.env}

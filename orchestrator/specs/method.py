@@ -43,6 +43,24 @@ class FreezeMethod(SpecModel):
         return self
 
 
+class PretrainMethod(SpecModel):
+    """Every weight learns from unlabelled texts; what is published is the base of other jobs.
+
+    On texts of a domain, or of a task's own training split (Gururangan et al. 2020,
+    arXiv:2004.10964).
+    """
+
+    type: Literal["pretrain"] = Field(
+        description="Every weight learns from unlabelled texts; the result is a base."
+    )
+    split_texts: bool = Field(
+        default=True,
+        description=(
+            "A text longer than training.max_length becomes several rows; false: it is cut."
+        ),
+    )
+
+
 class AdapterMethod(SpecModel):
     """What all methods have in common that train small matrices beside a frozen base.
 
@@ -167,6 +185,11 @@ class MultiTaskMethod(SpecModel):
 
 
 MethodSpec = Annotated[
-    FullMethod | FreezeMethod | LoraMethod | QloraMethod | MultiTaskMethod,
+    FullMethod | FreezeMethod | LoraMethod | QloraMethod | PretrainMethod | MultiTaskMethod,
     Field(discriminator="type", description="How the weights change."),
 ]
+
+
+def splits_texts(method: MethodSpec) -> bool:
+    """Whether a text that is too long becomes several rows."""
+    return isinstance(method, PretrainMethod) and method.split_texts

@@ -23,6 +23,15 @@ MetricName = Literal[
     "weighted_recall",
     "ece",
     "brier",
+    "subset_accuracy",
+    "samples_f1",
+    "micro_precision",
+    "micro_recall",
+    "rmse",
+    "mae",
+    "r2",
+    "pearson",
+    "spearman",
     "loss",
     "perplexity",
     "token_accuracy",
@@ -35,10 +44,13 @@ MetricName = Literal[
     "length_ratio",
 ]
 METRIC_NAMES: tuple[str, ...] = get_args(MetricName)
-METRICS_TO_MINIMIZE: frozenset[str] = frozenset({"loss", "perplexity", "ece", "brier"})
+METRICS_TO_MINIMIZE: frozenset[str] = frozenset(
+    {"loss", "perplexity", "ece", "brier", "rmse", "mae"}
+)
 
 FLOORS: dict[str, str] = {
     "majority": "always answering the most frequent class",
+    "constant": "the best answer that is the same for every row",
     "copy": "giving the source back untranslated",
     "lead": "giving the first sentence of the text",
 }
@@ -81,6 +93,11 @@ _CLASSES = (
     *("accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "macro_recall"),
     *("weighted_precision", "weighted_recall", "ece", "brier", "loss"),
 )
+_LABEL_SETS = (
+    *("subset_accuracy", "micro_f1", "macro_f1", "samples_f1", "weighted_f1", "micro_precision"),
+    *("micro_recall", "macro_precision", "macro_recall", "ece", "brier", "loss"),
+)
+_NUMBERS = ("rmse", "mae", "r2", "pearson", "spearman", "loss")
 _TOKENS = ("loss", "perplexity", "token_accuracy")
 
 TASK_METRICS: dict[str, TaskMetrics] = {
@@ -96,6 +113,15 @@ TASK_METRICS: dict[str, TaskMetrics] = {
         shown=("perplexity", "token_accuracy"),
         selection="mean/loss",
     ),
+    **dict.fromkeys(
+        ("masked-lm", "denoising"),
+        TaskMetrics(
+            forced=_TOKENS,
+            generated=(),
+            shown=("perplexity", "token_accuracy"),
+            selection="mean/loss",
+        ),
+    ),
     "translation": TaskMetrics(
         forced=_TOKENS,
         generated=("bleu", "chrf", "length_ratio"),
@@ -109,4 +135,22 @@ TASK_METRICS: dict[str, TaskMetrics] = {
         selection="mean/loss",
     ),
 }
-"""By the task's type; a custom task's script reports what it likes."""
+"""By the task's type, where it has but one kind: see `task.metrics_of`. A custom task's script
+reports what it likes."""
+
+PROBLEM_METRICS: dict[str, TaskMetrics] = {
+    "single_label": TASK_METRICS["text-classification"],
+    "multi_label": TaskMetrics(
+        forced=_LABEL_SETS,
+        generated=(),
+        shown=("micro_f1", "macro_f1", "samples_f1", "subset_accuracy"),
+        selection="mean/macro_f1",
+    ),
+    "regression": TaskMetrics(
+        forced=_NUMBERS,
+        generated=(),
+        shown=("rmse", "mae", "r2", "pearson", "spearman"),
+        selection="mean/rmse",
+    ),
+}
+"""By the problem of a text classification."""

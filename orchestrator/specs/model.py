@@ -21,3 +21,10 @@ class ModelSpec(SpecModel):
         default=None,
         description="For hf:// a branch, tag or commit; pinned to a commit when the plan is made.",
     )
+    optimizer: bool = Field(
+        default=False,
+        description=(
+            "Go on from the newest checkpoint of the job that made the base, with the optimizer's "
+            "moments and the weights they belong to; for models:// and job://."
+        ),
+    )

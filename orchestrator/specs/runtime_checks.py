@@ -36,8 +36,9 @@ _DONE_BY_SCRIPTS = ("data.transform", "data.collator", "training.loss", "evaluat
 RESERVED_METRICS = frozenset(
     {
         *METRIC_NAMES,
+        *("num_rows", "per_class", "confusion_matrix", "intervals", "reliability", "threshold"),
+        *("label_mean", "label_std"),
         *(f"{floor}_{metric}" for floor in FLOORS for metric in METRIC_NAMES),
-        *("num_rows", "per_class", "confusion_matrix", "intervals", "reliability"),
     }
 )
 """What figures of a split hold already."""

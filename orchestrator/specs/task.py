@@ -4,51 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field
 
-from orchestrator.specs.base import SpecError, SpecModel
+from orchestrator.specs.base import SpecModel
+from orchestrator.specs.classification import TextClassification as TextClassification
+from orchestrator.specs.classification import classification_columns
+from orchestrator.specs.metrics import PROBLEM_METRICS, TASK_METRICS, TaskMetrics
 from orchestrator.specs.runtime import ScriptPath, VariableName
-
-
-class ClassWeights(SpecModel):
-    """How much the loss of a row counts, by its label."""
-
-    balanced: bool = Field(
-        default=False,
-        description="Weigh each label by how rarely it is drawn, so that all count alike.",
-    )
-    weights: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
-        default=None, min_length=2, description="Label -> weight, for every label."
-    )
-
-    @model_validator(mode="after")
-    def _one_choice(self) -> ClassWeights:
-        if self.balanced == (self.weights is not None):
-            raise SpecError(
-                "give either `balanced: true` or `weights`",
-                hint="`balanced: true` weighs by the training rows, `weights: {rare: 3, common: 1}`"
-                " as you say",
-            )
-        return self
-
-
-class TextClassification(SpecModel):
-    """One label for each text."""
-
-    type: Literal["text-classification"] = Field(description="One label for each text.")
-    labels: tuple[Annotated[str, StringConstraints(min_length=1)], ...] | None = Field(
-        default=None,
-        min_length=2,
-        description=(
-            "All labels in the order of the model's outputs; "
-            "absent: those of the training data, sorted."
-        ),
-    )
-    class_weights: ClassWeights | None = Field(
-        default=None,
-        description="How much the loss of a row counts by its label; absent: all alike.",
-    )
-
 
 SOURCE_PLACE, TEXT_PLACE = "{source}", "{text}"
 
@@ -102,6 +64,35 @@ class CausalLm(SpecModel):
     )
 
 
+class MaskedLm(SpecModel):
+    """Hidden tokens of a text, by an encoder; needs no labels."""
+
+    type: Literal["masked-lm"] = Field(description="The tokens of a text that are hidden.")
+    masked_share: float = Field(
+        default=0.15, gt=0, le=0.9, description="Tokens of a text that are to be found."
+    )
+
+
+class Denoising(SpecModel):
+    """Hidden spans of a text, by an encoder-decoder; needs no labels."""
+
+    type: Literal["denoising"] = Field(description="The spans of a text that are hidden.")
+    objective: Literal["spans", "infill"] | None = Field(
+        default=None,
+        description=(
+            "spans: each span is a numbered sentinel, the spans alone are written (T5); infill: "
+            "each is one mask, the whole text is written (BART); absent: spans for a T5."
+        ),
+    )
+    masked_share: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.9,
+        description="Tokens of a text that are hidden; absent: 0.15 of spans, 0.3 of infill.",
+    )
+    mean_span: float = Field(default=3.0, ge=1, description="Tokens of a hidden span, on average.")
+
+
 class CustomTask(SpecModel):
     """A script of the user's own, run by every worker of the gang."""
 
@@ -130,12 +121,22 @@ class SeveralTasks(SpecModel):
 
 
 TaskSpec = Annotated[
-    TextClassification | CausalLm | Translation | Summarization | SeveralTasks | CustomTask,
+    TextClassification
+    | CausalLm
+    | MaskedLm
+    | Denoising
+    | Translation
+    | Summarization
+    | SeveralTasks
+    | CustomTask,
     Field(discriminator="type", description="What the model learns to do."),
 ]
 
 
-LANGUAGE_TASKS = (CausalLm, Translation, Summarization)
+UNLABELLED_TASKS = (MaskedLm, Denoising)
+"""Tasks whose model finds again what was hidden of a text: what `pretrain` alone learns."""
+
+LANGUAGE_TASKS = (CausalLm, Translation, Summarization, *UNLABELLED_TASKS)
 """Tasks whose model predicts tokens."""
 
 
@@ -150,6 +151,8 @@ MESSAGES = "messages"
 TASK_COLUMNS: dict[str, dict[str, str]] = {
     "text-classification": {"text": "text", "label": "label"},
     "causal-lm": {"text": "text"},
+    "masked-lm": {"text": "text"},
+    "denoising": {"text": "text"},
     "translation": {"source": "source", "target": "target"},
     "summarization": {"text": "text", "summary": "summary"},
 }
@@ -168,4 +171,13 @@ def default_columns(task: TaskSpec) -> dict[str, str]:
     """Role -> name of its column, as the task reads its rows; nothing for a custom task."""
     if isinstance(task, CausalLm):
         return _CAUSAL_COLUMNS[task.rows]
+    if isinstance(task, TextClassification):
+        return classification_columns(task)
     return TASK_COLUMNS.get(task.type, {})
+
+
+def metrics_of(task: TaskSpec) -> TaskMetrics | None:
+    """What is measured of a task; None where its script measures."""
+    if isinstance(task, TextClassification):
+        return PROBLEM_METRICS[task.kind]
+    return TASK_METRICS.get(task.type)

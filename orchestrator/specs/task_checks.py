@@ -6,17 +6,21 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
 from orchestrator.specs.finetune import FineTune, FineTuneSpec
+from orchestrator.specs.method import PretrainMethod
 from orchestrator.specs.metrics import METRIC_NAMES
 from orchestrator.specs.suggest import closest
 from orchestrator.specs.task import (
     LANGUAGE_TASKS,
     SOURCE_PLACE,
     TEXT_PLACE,
+    UNLABELLED_TASKS,
+    CausalLm,
     Summarization,
     TaskSpec,
+    TextClassification,
     Translation,
 )
-from orchestrator.specs.task_views import metrics_of, named_tasks, tasks_of
+from orchestrator.specs.task_views import metrics_of_job, named_tasks, tasks_of
 
 WRITES_TEXT = (Translation, Summarization)
 
@@ -35,14 +39,22 @@ def target_length(spec: FineTuneSpec) -> int | None:
 
 def _metrics(spec: FineTune) -> Iterator[Problem]:
     metrics = spec.spec.evaluation.metrics or ()
-    names = metrics_of(spec.spec)
+    names = metrics_of_job(spec.spec)
     for index, metric in enumerate(metrics):
         path = f"evaluation.metrics[{index}]"
         if metric in metrics[:index]:
             yield Problem(f"'{metric}' is listed twice", path=path, hint="remove one")
         elif metric not in names.all:
-            message = f"{spec.spec.task.type} has no metric '{metric}'"
+            message = f"{_shown(spec)} has no metric '{metric}'"
             yield Problem(message, path=path, hint="one of " + ", ".join(names.all))
+
+
+def _shown(spec: FineTune) -> str:
+    """The task as messages name it."""
+    task = spec.spec.task
+    if isinstance(task, TextClassification) and task.problem is not None:
+        return f"{task.type} with problem: {task.problem}"
+    return task.type
 
 
 def _selection(spec: FineTune) -> Iterator[Problem]:
@@ -51,7 +63,7 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
     if chosen is None:
         return
     domain, _, metric = chosen.rpartition("/")
-    known = metrics_of(spec.spec)
+    known = metrics_of_job(spec.spec)
     names = (*known.forced, *(spec.spec.evaluation.custom_metrics or ()))
     if metric in names:
         return
@@ -65,7 +77,7 @@ def _selection(spec: FineTune) -> Iterator[Problem]:
         return
     near = closest(metric, names)
     hint = f"write {domain}/{near}" if near else "one of " + ", ".join(names)
-    what = f"{spec.spec.task.type} has no metric" if metric in METRIC_NAMES else "unknown metric"
+    what = f"{_shown(spec)} has no metric" if metric in METRIC_NAMES else "unknown metric"
     yield Problem(f"{what} '{metric}'", path=path, hint=hint)
 
 
@@ -137,6 +149,30 @@ def _functions(spec: FineTune) -> Iterator[Problem]:
             )
 
 
+def _pretraining(spec: FineTune) -> Iterator[Problem]:
+    """Texts without labels are learned by `pretrain`, and nothing else is."""
+    task, method = spec.spec.task, spec.spec.method
+    if isinstance(method, PretrainMethod):
+        if isinstance(task, CausalLm) and task.rows != "text":
+            yield Problem(
+                f"pretrain learns plain texts, not rows of kind {task.rows}",
+                path="task.rows",
+                hint="write rows: text, or method: {type: full}",
+            )
+        elif not isinstance(task, (CausalLm, *UNLABELLED_TASKS)):
+            yield Problem(
+                f"pretrain learns texts without labels, which {task.type} is not",
+                path="method.type",
+                hint="write type: full, or a task of masked-lm, denoising or causal-lm",
+            )
+    elif isinstance(task, UNLABELLED_TASKS):
+        yield Problem(
+            f"{task.type} makes a base for other jobs, which method {method.type} does not",
+            path="method.type",
+            hint="write method: {type: pretrain}",
+        )
+
+
 def _method(spec: FineTune) -> Iterator[Problem]:
     method = spec.spec.method
     if not isinstance(spec.spec.task, LANGUAGE_TASKS) or method.type != "freeze":
@@ -157,6 +193,7 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("task.type", "tasks", "training.max_target_length", "evaluation.generation"), _texts_alone),
     (("task.type", "training.loss", "data.collator", "evaluation.custom_metrics"), _functions),
     (("task.type", "method"), _method),
+    (("task", "method"), _pretraining),
 )
 
 OF_TASKS = (_metrics, _selection, _texts_alone)

@@ -12,7 +12,7 @@ from orchestrator.specs.data import DataSpec, Domain, Source, training_domains
 from orchestrator.specs.finetune import FineTuneSpec
 from orchestrator.specs.metrics import TASK_METRICS, TaskMetrics
 from orchestrator.specs.mixing import MixingSpec
-from orchestrator.specs.task import LANGUAGE_TASKS, TaskSpec
+from orchestrator.specs.task import LANGUAGE_TASKS, TaskSpec, metrics_of
 from orchestrator.specs.tasks import PLAIN, TaskEntry
 
 MEAN = "mean"
@@ -85,12 +85,12 @@ def deciding_keys(spec: FineTuneSpec) -> tuple[str, ...]:
     return (where,)
 
 
-def metrics_of(spec: FineTuneSpec) -> TaskMetrics:
+def metrics_of_job(spec: FineTuneSpec) -> TaskMetrics:
     """Of the job's tasks together; the tasks of one base have the same forced ones."""
-    if not spec.tasks:
-        # A job whose tasks are missing is refused elsewhere, and may be asked for its metrics.
-        return TASK_METRICS.get(spec.task.type, TASK_METRICS[_USUAL])
-    all_of = [TASK_METRICS[task.type] for task in tasks_of(spec)]
+    # A job whose tasks are missing is refused elsewhere, and may be asked for its metrics.
+    all_of = [metrics_of(task) or TASK_METRICS[_USUAL] for task in tasks_of(spec)]
+    if len(all_of) == 1:
+        return all_of[0]
     first = all_of[0]
     shared = [name for name in first.forced if all(name in each.forced for each in all_of)]
     return TaskMetrics(
@@ -112,6 +112,11 @@ def sampling_of(spec: FineTuneSpec) -> MixingSpec:
 
 def predicts_tokens(spec: FineTuneSpec) -> bool:
     return all(isinstance(task, LANGUAGE_TASKS) for task in tasks_of(spec))
+
+
+def has_heads(spec: FineTuneSpec) -> bool:
+    """Whether each of several tasks has a head, and a published folder, of its own."""
+    return bool(spec.tasks) and not predicts_tokens(spec)
 
 
 def _data_of(entry: TaskEntry, data: DataSpec) -> DataSpec:

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from orchestrator.errors import Problem
+from orchestrator.specs.classification import SINGLE_LABEL
 from orchestrator.specs.data import training_domains
 from orchestrator.specs.data_checks import sources
 from orchestrator.specs.finetune import FineTune
 from orchestrator.specs.method import MultiTaskMethod
 from orchestrator.specs.suggest import closest
-from orchestrator.specs.task import LANGUAGE_TASKS, SeveralTasks, Translation, default_columns
+from orchestrator.specs.task import (
+    LANGUAGE_TASKS,
+    SeveralTasks,
+    TextClassification,
+    Translation,
+    default_columns,
+)
 from orchestrator.specs.task_views import MEAN, key_of, learned_keys, plain_task
 
 
@@ -54,6 +61,14 @@ def _kinds(spec: FineTune) -> Iterator[Problem]:
                 hint="give classification tasks one job, and tasks that predict tokens another",
             )
     for name, entry in tasks.items():
+        if isinstance(entry, TextClassification) and (
+            entry.kind != SINGLE_LABEL or entry.has_pairs
+        ):
+            yield Problem(
+                "as one of several tasks, classification gives one label to one text",
+                path=f"tasks.{name}.{'pairs' if entry.has_pairs else 'problem'}",
+                hint="remove it, or give this task a job of its own",
+            )
         if isinstance(entry, Translation) and (entry.source_language or entry.target_language):
             yield Problem(
                 "tasks share a tokenizer, which has one pair of languages",
@@ -160,6 +175,13 @@ def _alone(spec: FineTune) -> Iterator[Problem]:
         "data.transform": (body.data.transform, "the rows of several tasks differ in their roles"),
         "data.collator": (body.data.collator, "a batch holds rows of several tasks"),
         "training.loss": (body.training.loss, "each task has its own loss"),
+        "evaluation.gates": (body.evaluation.gates, "gates are of the domains of one task"),
+        "evaluation.slices": (body.evaluation.slices, "slices are of the rows of one task"),
+        "training.batching": (body.training.batching, "a batch holds rows of several tasks"),
+        "model.optimizer": (
+            body.model is not None and body.model.optimizer,
+            "the heads are new, and so is what the optimizer knows of them",
+        ),
         "evaluation.custom_metrics": (
             body.evaluation.custom_metrics,
             "each task has its own classes",
@@ -217,6 +239,6 @@ CHECKS: tuple[tuple[tuple[str, ...], Callable[[FineTune], Iterator[Problem]]], .
     (("tasks", "data.domains"), _columns),
     (("tasks", "method"), _sampling),
     (("tasks", "method"), _balancing),
-    (("tasks", "data", "training", "evaluation"), _alone),
+    (("tasks", "data", "training", "evaluation", "model"), _alone),
     (("tasks", "selection.metric", "data.domains", "data.train_on"), _selection),
 )

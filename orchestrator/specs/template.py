@@ -15,10 +15,12 @@ from orchestrator.errors import InvalidInput, Problem
 from orchestrator.specs.data import SPLITS
 from orchestrator.specs.fields import FieldRef, all_fields
 from orchestrator.specs.finetune import API_VERSION
-from orchestrator.specs.metrics import TASK_METRICS
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, PROBLEM_METRICS, TASK_METRICS
 from orchestrator.specs.task import (
     TASK_COLUMNS,
     CausalLm,
+    Denoising,
+    MaskedLm,
     Summarization,
     TextClassification,
     Translation,
@@ -39,12 +41,20 @@ _WRITTEN = {
 _EXAMPLES = {
     "model.revision": "main",
     "task.labels": "[negative, positive]",
+    "task.problem": "multi_label",
+    "task.pairs": "true",
+    "task.label_separator": "';'",
+    "task.threshold": "0.5",
     "task.class_weights": "{balanced: true}",
     "task.source_language": "en_XX",
     "task.target_language": "de_DE",
     "training.max_target_length": "128",
     "evaluation.batch_size": "64",
+    "evaluation.gates": "[{metric: mean/loss, at_most: 0.7}]",
     "evaluation.generation": "{max_samples: 200, num_beams: 4}",
+    "evaluation.slices": "{country: {column: country}, length: {lengths: [10, 30]}}",
+    "evaluation.explain": "true",
+    "evaluation.explanations": "{samples_per_class: 5, worst_errors: 10}",
     "data.train_on": "[…]",
     "training.max_steps": "1000",
     "training.warmup_ratio": "0.06",
@@ -80,21 +90,34 @@ _EXAMPLES = {
 _TASKS = {
     "text-classification": TextClassification,
     "causal-lm": CausalLm,
+    "masked-lm": MaskedLm,
+    "denoising": Denoising,
     "translation": Translation,
     "summarization": Summarization,
 }
 _EXAMPLES_OF_TASKS = {
     ("translation", "prompt"): "'English: {source} German:'",
     ("summarization", "prompt"): "'Summarize: {text}'",
+    ("denoising", "objective"): "infill",
+    ("denoising", "masked_share"): "0.3",
 }
 _OF_TEXTS = frozenset({"training.max_target_length", "evaluation.generation"})
-_OF_CLASSES = frozenset({"training.loss", "data.collator", "evaluation.custom_metrics"})
+_OF_CLASSES = frozenset(
+    {
+        *("training.loss", "data.collator", "evaluation.custom_metrics"),
+        *("evaluation.explain", "evaluation.explanations"),
+    }
+)
 WITHOUT_EFFECT = {
     "text-classification": _OF_TEXTS,
     "causal-lm": _OF_TEXTS | _OF_CLASSES,
+    "masked-lm": _OF_TEXTS | _OF_CLASSES,
+    "denoising": _OF_TEXTS | _OF_CLASSES,
     "translation": _OF_CLASSES,
     "summarization": _OF_CLASSES,
 }
+PRETRAINED = frozenset({"masked-lm", "denoising"})
+"""Tasks that one method alone learns."""
 _SECTIONS = (
     "training", "engine", "resources", "scheduling", "checkpoint", "selection", "evaluation",
     "runtime", "output",
@@ -108,8 +131,11 @@ def write_template(
     *,
     base: str = "hf://sentence-transformers/all-MiniLM-L6-v2",
     columns: Mapping[str, str] | None = None,
+    chosen: Mapping[str, str] | None = None,
 ) -> str:
     """YAML of a FineTune; `domains` gives each domain's splits and the path of each.
+
+    `chosen` are fields of the task that are set, with their values.
 
     Raises InvalidInput for a task that is not known.
     """
@@ -128,34 +154,39 @@ def write_template(
         *_field("metadata.labels", None, 2, example="{project: reviews}"),
         "spec:",
         *_section("model", {"model.base": _scalar(base)}, task),
-        *_task(task),
+        *_task(task, chosen or {}),
         *_data(domains, columns, task),
         *_method(task),
     ]
     for section in _SECTIONS:
         # A section of comments only would be null, which is as good as absent.
-        lines += _section(section, _WRITTEN, task)
+        lines += _section(section, _WRITTEN, task, chosen or {})
     return "\n".join(lines) + "\n"
 
 
-def _task(task: str) -> Iterator[str]:
+def _task(task: str, chosen: Mapping[str, str]) -> Iterator[str]:
     yield from _head("task")
     yield f"    type: {task}"
     for ref in all_fields():
         if ref.owner is _TASKS[task] and ref.name != "type":
-            yield from _field_of(ref, None, 4, example=_EXAMPLES_OF_TASKS.get((task, ref.name)))
+            example = _EXAMPLES_OF_TASKS.get((task, ref.name))
+            yield from _field_of(ref, chosen.get(ref.name), 4, example=example)
     yield from _comment("Or a script of yours, in runtime.code:", 4)
     yield from _comment("{type: custom, entrypoint: train.py, arguments: {steps: '40'}}", 4)
     several = "Or several over one base: their names with {type: …, domains: […]} each in `tasks`, "
     yield from _comment(f"{several}instead of `task`, with method.type: multi_task.", 4)
 
 
-def _section(section: str, written: Mapping[str, str], task: str) -> Iterator[str]:
+def _section(
+    section: str, written: Mapping[str, str], task: str, chosen: Mapping[str, str] | None = None
+) -> Iterator[str]:
     yield from _head(section)
-    metrics = TASK_METRICS[task]
+    problem = (chosen or {}).get("problem")
+    metrics = PROBLEM_METRICS[problem] if problem else TASK_METRICS[task]
+    smaller = metrics.selection.rpartition("/")[2] in METRICS_TO_MINIMIZE
     examples = {
         "selection.metric": metrics.selection,
-        "selection.mode": "min" if metrics.selection.endswith("loss") else "max",
+        "selection.mode": "min" if smaller else "max",
         "evaluation.metrics": f"[{', '.join(metrics.shown[:2])}]",
     }
     for ref in all_fields():
@@ -196,6 +227,9 @@ def _data(
 
 def _method(task: str) -> Iterator[str]:
     yield from _head("method")
+    if task in PRETRAINED:
+        yield "    type: pretrain"
+        return
     yield "    type: full"
     yield from _comment("{type: freeze, num_layers: 4} keeps the embeddings and 4 layers;", 4)
     if task == "text-classification":

@@ -7,8 +7,12 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from orchestrator.specs.base import DnsLabel, SpecError, SpecModel
+from orchestrator.specs.batching import BatchingSpec
+from orchestrator.specs.deepspeed import DeepSpeedSpec
+from orchestrator.specs.gates import GateSpec
 from orchestrator.specs.metrics import MetricName, MetricPath
 from orchestrator.specs.runtime import CustomMetricName, EntryPoint
+from orchestrator.specs.understanding import ExplanationsSpec, SliceName, SliceSpec
 
 
 class EarlyStopping(SpecModel):
@@ -47,8 +51,8 @@ class TrainingSpec(SpecModel):
             "absent: max_length."
         ),
     )
-    precision: Literal["fp32", "bf16", "fp16"] = Field(
-        default="fp32", description="Arithmetic of the model; fp16 needs a GPU."
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        default="fp32", description="Arithmetic of the model; tf32 and fp16 need a GPU."
     )
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="Seed of order, dropout and new weights."
@@ -65,6 +69,10 @@ class TrainingSpec(SpecModel):
     weight_decay: float = Field(default=0.01, ge=0, description="AdamW's decoupled weight decay.")
     max_grad_norm: float = Field(
         default=1.0, ge=0, description="Global gradient norm is clipped to this; 0 does not clip."
+    )
+    batching: BatchingSpec | None = Field(
+        default=None,
+        description="How rows become batches; absent: in random order, padded to the longest.",
     )
     layer_decay: float | None = Field(
         default=None,
@@ -85,6 +93,11 @@ class TrainingSpec(SpecModel):
             "absent: the task's."
         ),
     )
+
+    @property
+    def packs(self) -> bool:
+        """Whether rows lie side by side in the batches of training."""
+        return self.batching is not None and self.batching.packing
 
     @model_validator(mode="after")
     def _exclusive(self) -> TrainingSpec:
@@ -125,12 +138,35 @@ class EngineSpec(SpecModel):
             "What DeepSpeed keeps in host memory instead of the GPU's; absent: the plan chooses."
         ),
     )
+    attention: Literal["flash_attention_2", "sdpa", "eager"] | None = Field(
+        default=None,
+        description="How attention is computed; absent: the fastest that is installed and fits.",
+    )
+    deepspeed: DeepSpeedSpec | None = Field(
+        default=None, description="DeepSpeed's own settings of how bytes move; absent: its own."
+    )
 
 
 class ResourcesSpec(SpecModel):
     """What the gang gets."""
 
     workers: int = Field(default=1, ge=1, description="Rank processes that train together.")
+    min_workers: int | None = Field(
+        default=None,
+        ge=1,
+        description=(
+            "Fewest workers it also trains with: an attempt whose gang finds no room is made with "
+            "fewer that divide the global batch; absent: workers."
+        ),
+    )
+    patience_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description=(
+            "How long an attempt waits for room for all workers before fewer are taken; absent: "
+            "300. Where all could never fit, fewer are taken at once."
+        ),
+    )
     cpus_per_worker: int = Field(default=1, ge=1, description="CPU cores of one worker.")
     gpus_per_worker: int = Field(default=0, ge=0, le=1, description="GPUs of one worker, 0 or 1.")
     memory_gb_per_worker: float | None = Field(
@@ -181,6 +217,13 @@ class CheckpointSpec(SpecModel):
     every_steps: int | None = Field(default=None, ge=1, description="Save each n optimizer steps.")
     every_minutes: float | None = Field(
         default=None, gt=0, description="Save by time; absent (and no every_steps): 20."
+    )
+    asynchronous: bool | None = Field(
+        default=None,
+        description=(
+            "Whether training waits only for a copy in memory, and not until it is written; "
+            "absent: where the copy fits."
+        ),
     )
     keep: int = Field(
         default=2, ge=1, description="Complete checkpoints kept; older ones are deleted."
@@ -267,11 +310,36 @@ class EvaluationSpec(SpecModel):
         default=None,
         description="How texts are generated for the metrics that compare texts; absent: greedily.",
     )
+    gates: tuple[GateSpec, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Conditions read on valid: a version that meets all of them gets the alias promoted."
+        ),
+    )
     bootstrap_samples: int = Field(
         default=1000,
         ge=0,
         le=100_000,
         description="Resamples for the confidence intervals; 0: none.",
+    )
+    slices: dict[SliceName, SliceSpec] | None = Field(
+        default=None,
+        min_length=1,
+        description=(
+            "Ways to cut the test rows into groups whose figures are compared: by a column, by "
+            "terms, by lengths or by label."
+        ),
+    )
+    explain: bool | None = Field(
+        default=None,
+        description=(
+            "Publish which words carry the decisions, with the model (explanations.html); "
+            "absent: no."
+        ),
+    )
+    explanations: ExplanationsSpec | None = Field(
+        default=None, description="Which decisions are explained, with explain: true."
     )
 
     @property

@@ -12,6 +12,8 @@ from orchestrator.storage.manifests import read_record, write_record
 from orchestrator.storage.objectstore import ObjectStore
 
 LATEST = "latest"
+PROMOTED = "promoted"
+"""The newest version that passed all of its gates."""
 
 
 class AliasRecord(Record):

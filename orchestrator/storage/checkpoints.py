@@ -126,6 +126,10 @@ class CheckpointStore:
         self._store.put_bytes(key, document)
         return self._store.key_url(key)
 
+    def launch(self, attempt: int) -> bytes:
+        """What the attempt was started with; ObjectNotFound where it is gone."""
+        return self._store.get_bytes(f"a{attempt}/launch.json")
+
     def attempts(self) -> list[int]:
         """Numbers of all attempts so far, oldest first."""
         found = (_ATTEMPT.match(name) for name in self._store.list_dirs())

@@ -21,7 +21,7 @@ from typing import Any
 from orchestrator.errors import NotFound, ObjectExists, ObjectNotFound, UserError
 from orchestrator.records import Record
 from orchestrator.specs.base import is_dns_label
-from orchestrator.storage.aliases import LATEST, Aliases, check_alias
+from orchestrator.storage.aliases import LATEST, PROMOTED, Aliases, check_alias
 from orchestrator.storage.entries import FileEntry
 from orchestrator.storage.manifests import MANIFEST, ModelManifest, read_record, write_record
 from orchestrator.storage.objectstore import ObjectStore
@@ -148,6 +148,15 @@ class ModelRegistry:
         check_alias(alias)
         self._aliased(name, alias)
         Aliases(self._store, name).remove(alias)
+
+    def promote(self, version: ModelVersion) -> None:
+        """Moves `promoted` on to a version that passed its gates; never back to an older one.
+
+        Each looks again after it wrote, so that of jobs that end together the newest one wins.
+        """
+        aliases = Aliases(self._store, version.name)
+        while (aliases.get(PROMOTED) or 0) < version.version:
+            aliases.set(PROMOTED, version.version)
 
     # Below: numbers, claims and the order in which a version comes into being.
 

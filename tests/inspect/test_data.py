@@ -407,7 +407,8 @@ def test_problems_of_a_task_are_told_once_and_at_the_task(tmp_path: Path) -> Non
         },
         method={"type": "multi_task"},
     )
-    paths = [problem.path for problem in facts_of(spec, tmp_path).problems]
+    problems = inspect_data(spec, base_dir=tmp_path, fetch=None).problems
+    paths = [problem.path for problem in problems]
 
     assert sorted(path or "" for path in paths) == [
         "data.domains.camera.test[1].path",

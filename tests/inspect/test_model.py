@@ -199,6 +199,14 @@ def facts(folder: Path, **config: Any) -> ModelFacts:
     return inspect_model(write_model(folder, **config))
 
 
+def test_rows_that_cannot_lie_side_by_side(tmp_path: Path) -> None:
+    packing = spec(training={"max_length": 12, "batching": {"packing": True}})
+    (problem,) = model_problems(facts(tmp_path, model_type="deberta-v2"), packing)
+    assert problem.path == "training.batching.packing"
+    assert "'deberta-v2' cannot tell rows apart" in problem.message
+    assert model_problems(facts(tmp_path), packing) == ()
+
+
 def test_too_long_texts(tmp_path: Path) -> None:
     (problem,) = model_problems(facts(tmp_path), spec(training={"max_length": 13}))
 
@@ -254,6 +262,13 @@ def test_table_of_kinds_is_that_of_transformers() -> None:
     )
 
     assert set(KNOWN) >= architectures.SEQUENCE_CLASSIFICATION
+
+
+def test_table_of_encoders_is_that_of_transformers() -> None:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as KNOWN
+
+    assert set(KNOWN) >= architectures.MASKED_LM
+    assert not architectures.MASKED_LM & (architectures.CAUSAL_LM | architectures.SEQ2SEQ_LM)
 
 
 def test_facts_survive_json(tmp_path: Path) -> None:

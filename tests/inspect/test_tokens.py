@@ -42,6 +42,16 @@ def test_lengths_count_special_tokens_and_whole_texts(tokenizer_file: Path) -> N
     assert (facts.p95, facts.max, facts.truncated_share) == (10, 10, 0.25)
 
 
+def test_long_texts_may_become_several_rows(tokenizer_file: Path) -> None:
+    """Of five tokens each, three of which are the text's own: 1, 1, 1 and 3 rows."""
+    found = token_facts({("d", "train"): texts(1, 2, 3, 8)}, tokenizer_file, 5, split=True)
+    assert found is not None
+    facts = found["d", "train"]
+    assert facts.pieces == 6 / 4
+    assert facts.mean_kept == (3 + 4 + 5 + 5 + 5 + 4) / 4
+    assert (facts.p95, facts.max, facts.truncated_share) == (5, 5, 0.0)
+
+
 def test_large_splits_are_sampled_and_always_alike(tokenizer_file: Path) -> None:
     table = texts(*(n % 50 for n in range(3 * SAMPLE_ROWS)))
     one = token_facts({("d", "train"): table}, tokenizer_file, 128)

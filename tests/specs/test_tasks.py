@@ -11,7 +11,7 @@ import yaml
 from orchestrator.specs import FineTune
 from orchestrator.specs.checks import check_spec
 from orchestrator.specs.loading import load_document
-from orchestrator.specs.task_views import deciding_keys, learned_keys, metrics_of, task_views
+from orchestrator.specs.task_views import deciding_keys, learned_keys, metrics_of_job, task_views
 from tests.specs.builders import document
 
 ROWS = {"train": [{"path": "x.csv"}], "test": [{"path": "y.csv"}]}
@@ -72,6 +72,10 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "tasks.topic.weight",
         "uncertainty is learned",
     ),
+    (task("topic", problem="multi_label"), "tasks.topic.problem", "one label to one text"),
+    (task("topic", pairs=True), "tasks.topic.pairs", "one label to one text"),
+    ({"training": {"batching": {"packing": True}}}, "training.batching", "rows of several tasks"),
+    ({"evaluation": {"gates": [{"metric": "mean/loss", "at_most": 1}]}}, "evaluation.gates", "one"),
     ({"training": {"layer_decay": 0.9}}, "training.layer_decay", "this is for one task"),
     ({"selection": {"metric": "camera/macro_f1"}}, "selection.metric", "no domain of a task"),
     ({"selection": {"metric": "topic/movie/loss"}}, "selection.metric", "reads no domain 'movie'"),
@@ -148,7 +152,7 @@ def test_what_decides(metric: str, keys: tuple[str, ...]) -> None:
 
 def test_metrics_of_several_tasks() -> None:
     tasks = {"a": TRANSLATE, "b": {"type": "causal-lm", "domains": ["camera"]}}
-    found = metrics_of(FineTune.model_validate(several(tasks=tasks)).spec)
+    found = metrics_of_job(FineTune.model_validate(several(tasks=tasks)).spec)
     assert found.forced == ("loss", "perplexity", "token_accuracy")
     assert "bleu" in found.generated
     assert found.shown == ("chrf", "bleu", "perplexity", "token_accuracy")

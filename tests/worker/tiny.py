@@ -25,14 +25,17 @@ WORDS = ("good", "great", "fine", "bad", "poor", "awful", "the", "camera", "movi
 GOOD, BAD = ("good", "great", "fine"), ("bad", "poor", "awful")
 
 
-def write_base(folder: Path, dropout: float = 0.0) -> Path:
+def write_base(folder: Path, dropout: float = 0.0, *, masks: bool = False) -> Path:
     """A two-layer BERT with random weights and a word-level tokenizer."""
-    vocab = {word: n for n, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS))}
+    more = ("[MASK]",) if masks else ()
+    vocab = {word: n for n, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]", *WORDS, *more))}
     tokenizer = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -40,7 +43,9 @@ def write_base(folder: Path, dropout: float = 0.0) -> Path:
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
+        mask_token="[MASK]" if masks else None,
         model_max_length=32,
+        model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
     fast.save_pretrained(folder)
     set_seed(7)
@@ -81,9 +86,10 @@ def write_causal_base(folder: Path) -> Path:
     return folder
 
 
-def write_seq2seq_base(folder: Path) -> Path:
-    """A T5 of two layers on each side with random weights and no dropout."""
-    tokenizer = _tokenizer("$A [SEP]", eos_token="[SEP]")
+def write_seq2seq_base(folder: Path, dropout: float = 0.0, *, masks: bool = False) -> Path:
+    """A T5 of two layers on each side with random weights."""
+    masked = {"mask_token": "[MASK]"} if masks else {}
+    tokenizer = _tokenizer("$A [SEP]", eos_token="[SEP]", **masked)
     tokenizer.save_pretrained(folder)
     set_seed(7)
     config = T5Config(
@@ -93,7 +99,7 @@ def write_seq2seq_base(folder: Path) -> Path:
         d_ff=64,
         num_layers=2,
         num_heads=2,
-        dropout_rate=0.0,
+        dropout_rate=dropout,
         pad_token_id=0,
         eos_token_id=3,
         decoder_start_token_id=0,
@@ -134,6 +140,13 @@ def pairs(num_rows: int) -> dict[str, list[str]]:
 
 TRANSLATED = {"the": "die", "camera": "kamera", "is": "ist", "very": "sehr", "good": "gut"}
 LANGUAGE = (*WORDS, *TRANSLATED.values(), "=>", ":", "user", "assistant", "system")
+
+
+def long_texts(num_rows: int) -> dict[str, list[str]]:
+    """Texts of up to 40 words, of which some become several rows."""
+    return {
+        "text": [" ".join([text] * (1 + n % 4)) for n, text in enumerate(texts(num_rows)["text"])]
+    }
 
 
 def shard_everything() -> None:

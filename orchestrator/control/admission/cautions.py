@@ -12,6 +12,7 @@ from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.hardware import HardwareFacts
 from orchestrator.inspect.tokens import TokenFacts
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.gate_checks import gate_domains
 from orchestrator.specs.task_views import deciding_keys, learned_keys
 
 TRUNCATED_SHARE = 0.1  # of a split's rows: above it, much of the text is never seen
@@ -34,6 +35,10 @@ def data_cautions(
                 f"training.max_length ({spec.training.max_length} tokens; the longest has "
                 f"{facts.max})"
             )
+    for domain in gate_domains(spec):
+        rows = total_rows(data, "valid", [domain])
+        if rows < FEW_VALID_ROWS:
+            yield f"only {rows} valid rows of {domain} decide about a gate: their figure is rough"
     if spec.selection.last:
         return
     deciding = deciding_keys(spec)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from orchestrator.control.admission.records import PlanReason
+from orchestrator.inspect.architectures import can_pack
 from orchestrator.inspect.hardware import QUANTIZER, HardwareFacts
 from orchestrator.specs import AdapterMethod, FineTuneSpec, MethodSpec
 
@@ -29,6 +30,8 @@ class Features:
     device: str  # cpu, gpu, or old_gpu: one that cannot do bf16
     gang: str  # one, or many
     published: str = "whole"  # or adapter, or merged
+    batches: str = "padded"  # or packed
+    positions: str = "given"  # to the model with each token; or counted by the model itself
     quantizer: str = "unknown"  # whether bitsandbytes is installed: present, absent or unknown
 
 
@@ -59,9 +62,15 @@ RULES: tuple[Rule, ...] = (
         change="write fp32 or bf16",
     ),
     Rule(
-        when={"precision": _any("bf16"), "device": _any("old_gpu")},
+        when={"precision": _any("tf32"), "device": _any("cpu")},
         path="training.precision",
-        message="the GPUs here are older than bf16 (compute capability below 8.0)",
+        message="tf32 is arithmetic of GPUs",
+        change="write fp32 or bf16",
+    ),
+    Rule(
+        when={"precision": _any("bf16", "tf32"), "device": _any("old_gpu")},
+        path="training.precision",
+        message="the GPUs here are older than bf16 and tf32 (compute capability below 8.0)",
         change="write fp16 or fp32",
     ),
     Rule(
@@ -70,6 +79,12 @@ RULES: tuple[Rule, ...] = (
         message="without a GPU everything is in host memory already: offloading saves nothing",
         change="remove it",
         refuses=False,
+    ),
+    Rule(
+        when={"batches": _any("packed"), "positions": _any("counted")},
+        path="training.batching.packing",
+        message="this kind of model cannot tell rows apart that lie side by side",
+        change="write group_by_length: true instead",
     ),
     Rule(
         when={"method": _any("qlora"), "device": _any("cpu")},
@@ -118,8 +133,10 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def features_of(spec: FineTuneSpec, hardware: HardwareFacts) -> Features:
-    """What a resolved spec combines on this machine."""
+def features_of(
+    spec: FineTuneSpec, hardware: HardwareFacts, model_type: str | None = None
+) -> Features:
+    """What a resolved spec combines on this machine, with a kind of base where it is known."""
     engine = spec.engine
     device = "cpu"
     if spec.resources.gpus_per_worker:
@@ -135,6 +152,8 @@ def features_of(spec: FineTuneSpec, hardware: HardwareFacts) -> Features:
         device=device,
         gang="one" if spec.resources.workers == 1 else "many",
         published=_published(spec.method),
+        batches="packed" if spec.training.packs else "padded",
+        positions="counted" if _counts(spec, model_type) else "given",
         quantizer=_quantizer(hardware),
     )
 
@@ -162,6 +181,10 @@ def _published(method: MethodSpec) -> str:
     if not isinstance(method, AdapterMethod):
         return "whole"
     return "merged" if method.merge else "adapter"
+
+
+def _counts(spec: FineTuneSpec, model_type: str | None) -> bool:
+    return model_type is not None and not can_pack(spec.task.type, model_type)
 
 
 def _quantizer(hardware: HardwareFacts) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.control.admission.exchange import (
     communication_seconds,
@@ -26,7 +26,8 @@ from orchestrator.control.admission.records import (
 from orchestrator.control.admission.throughput import Speed
 from orchestrator.inspect.data import DataFacts, SplitKey
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import Denoising, FineTuneSpec, TaskSpec
+from orchestrator.specs.batching import BatchingSpec
 
 START_SECONDS = 50.0  # measured: Ray comes up, the gang forms and imports, base and data are read
 STEP_SECONDS = 0.02  # of Python, logging and the gang's agreement in every step
@@ -45,32 +46,59 @@ class RowLengths:
     by_split: Mapping[str, float]  # train, valid, test
     longest: int
     measured: bool
+    pieces: float = 1.0  # rows that a text to learn from becomes
+
+    def learned_by(self, task: TaskSpec) -> RowLengths:
+        """Of a resolved task: who denoises also writes what was hidden, or all of the text."""
+        if not isinstance(task, Denoising):
+            return self
+        share = 1.0 if task.objective == "infill" else task.masked_share or 0.0
+        costs = {split: tokens * (1 + share) for split, tokens in self.by_split.items()}
+        return replace(self, by_split=costs, longest=math.ceil(self.longest * (1 + share)))
 
 
 def row_lengths(
-    data: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None, max_length: int
+    data: DataFacts,
+    tokens: Mapping[SplitKey, TokenFacts] | None,
+    max_length: int,
+    batching: BatchingSpec | None = None,
 ) -> RowLengths:
     """Lengths by split; without counts every row is as long as `max_length` lets it be.
 
     A training batch is padded to its longest row: what a row costs is near the 95th percentile.
-    Rows that are evaluated are sorted by length, so that padding costs next to nothing.
+    Rows that are evaluated are sorted by length, so that padding costs next to nothing; those that
+    are learned may be sorted or packed too.
     """
     if not tokens or any(key not in tokens for key in data.splits):
         full = dict.fromkeys(("train", "valid", "test"), float(max_length))
         return RowLengths(full, max_length, measured=False)
+    padded = batching is None or not (batching.packing or batching.group_by_length)
     costs: dict[str, float] = {}
     for split in ("train", "valid", "test"):
         facts = [(data.splits[key].num_rows, tokens[key]) for key in data.splits if key[1] == split]
         rows = sum(count for count, _ in facts)
-        total = sum(count * _row_cost(split, found, max_length) for count, found in facts)
+        fills = padded and split == "train"
+        total = sum(count * _row_cost(found, max_length, split, fills) for count, found in facts)
         costs[split] = total / rows if rows else float(max_length)
     whole = all(tokens[key].num_sampled == facts.num_rows for key, facts in data.splits.items())
     longest = max(tokens[key].max for key in data.splits) if whole else max_length
-    return RowLengths(costs, min(longest, max_length), measured=True)
+    return RowLengths(costs, min(longest, max_length), True, _pieces(data, tokens))
 
 
-def _row_cost(split: str, found: TokenFacts, max_length: int) -> float:
-    return min(found.p95, max_length) if split == "train" else found.mean_kept
+def _pieces(data: DataFacts, tokens: Mapping[SplitKey, TokenFacts]) -> float:
+    """Over all training rows."""
+    found = [
+        (data.splits[key].num_rows, tokens[key].pieces) for key in data.splits if key[1] == "train"
+    ]
+    rows = sum(count for count, _ in found)
+    return sum(count * pieces for count, pieces in found) / rows if rows else 1.0
+
+
+def _row_cost(found: TokenFacts, max_length: int, split: str, padded: bool) -> float:
+    """Of a row that is learned, or of a text that is evaluated with all of its rows."""
+    if padded:
+        return min(found.p95, max_length)
+    return found.mean_kept / found.pieces if split == "train" else found.mean_kept
 
 
 def steps_per_epoch(num_rows: int, global_batch_size: int) -> int:
@@ -83,6 +111,7 @@ def plan_steps(
 ) -> StepPlan:
     """Steps of a resolved spec; counts as the worker does."""
     training, workers = spec.training, spec.resources.workers
+    num_rows = round(num_rows * tokens.pieces)
     per_epoch = steps_per_epoch(num_rows, training.global_batch_size)
     if training.max_steps is not None:
         total = training.max_steps
@@ -153,17 +182,24 @@ def checkpoint_bytes(case: MemoryCase) -> int:
     return case.weight_bytes * case.model.saved_parameters + state
 
 
+COPY_BYTES = 3e9  # a second, of one worker's memory or from its GPU to pinned memory
+
+
 @dataclass(frozen=True, slots=True)
 class SaveRates:
-    """Bytes a second of the whole gang: to the disk it waits for, and on to the store."""
+    """Bytes a second of the whole gang: to what it waits for, and on to the store."""
 
     stall_bytes: float
     upload_bytes: float
 
 
-def save_rates(speed: Speed, *, local: bool) -> SaveRates:
-    """Into a store that is a folder (`local`), or one beyond the network."""
-    return SaveRates(speed.disk_bytes, speed.disk_bytes if local else speed.store_bytes)
+def save_rates(speed: Speed, *, local: bool, copied: bool = False) -> SaveRates:
+    """Into a store that is a folder (`local`), or one beyond the network.
+
+    `copied`: training waits for a copy in memory alone.
+    """
+    stall = COPY_BYTES if copied else speed.disk_bytes
+    return SaveRates(stall, speed.disk_bytes if local else speed.store_bytes)
 
 
 def plan_checkpoints(
@@ -191,6 +227,8 @@ class Work:
     test_rows: int
     valid_rows: int
     lengths: RowLengths
+    judged_rows: int = 0  # of valid, by gates: with what is published
+    start_rows: int = 0  # and with the start, where forgetting is to be told
     generated_rows: int = 0  # that the model writes a text for
     generated_tokens: int = 0  # of such a text, at most
 
@@ -206,6 +244,9 @@ def plan_time(
     if generation is not None:
         test += _generation_seconds(case, work, generation.num_beams, speed)
     before = test if spec.evaluation.before else 0.0
+    of_valid = work.lengths.by_split["valid"]
+    test += _forward_seconds(case, work.judged_rows, of_valid, speed)
+    before += _forward_seconds(case, work.start_rows, of_valid, speed)
     parts = {
         "start_seconds": START_SECONDS,
         "before_seconds": before,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from orchestrator.control.admission.memory import (
+    FULL_WIDTH,
     RUNTIME_BYTES,
     MemoryCase,
     host_load_bytes,
@@ -139,7 +140,7 @@ def _changes(case: MemoryCase, spec: FineTuneSpec) -> Iterator[tuple[str, str, M
     for workers in range(case.workers - 1, 0, -1):
         if spec.training.global_batch_size % (workers * case.micro_batch_size) == 0:
             yield "resources.workers", str(workers), replace(case, workers=workers)
-    if case.precision == "fp32":
+    if case.precision in FULL_WIDTH:
         yield "training.precision", "bf16", replace(case, precision="bf16")
     length = case.length // 2
     while length >= SHORTEST_LENGTH:

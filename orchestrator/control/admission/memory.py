@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from orchestrator.control.admission.records import Offload, Precision, Strategy, WorkerMemory
 from orchestrator.control.admission.trainable import TrainedModel
 from orchestrator.inspect.architectures import GATED_FEED_FORWARD
+from orchestrator.specs.deepspeed import DeepSpeedSpec
 
 FP32 = 4
+FULL_WIDTH = ("fp32", "tf32")  # the second is stored as the first
 QUANTIZED_BYTES = 0.53  # of a 4-bit weight with its share of the scales, quantized too
 MOMENTS = 2 * FP32  # AdamW's two, always fp32
 
@@ -57,11 +59,14 @@ class MemoryCase:
     num_labels: int
     checkpointing: bool
     evaluation_rows: int
+    bucket_elements: int = BUCKET_ELEMENTS
+    live_elements: int = LIVE_ELEMENTS
+    sub_group_elements: int = SUB_GROUP_ELEMENTS
 
     @property
     def weight_bytes(self) -> int:
         """Of one stored weight: under DDP low precision is autocast's, the weights stay fp32."""
-        low = self.precision != "fp32" and self.strategy == "deepspeed"
+        low = self.precision not in FULL_WIDTH and self.strategy == "deepspeed"
         return 2 if low else FP32
 
     @property
@@ -79,7 +84,20 @@ class MemoryCase:
 
     @property
     def compute_bytes(self) -> int:
-        return FP32 if self.precision == "fp32" else 2
+        return FP32 if self.precision in FULL_WIDTH else 2
+
+
+def buffer_sizes(given: DeepSpeedSpec | None) -> dict[str, int]:
+    """Of DeepSpeed's buffers, those that the spec sets."""
+    zero = given.zero_optimization if given is not None else None
+    if zero is None:
+        return {}
+    sizes = {
+        "bucket_elements": zero.reduce_bucket_size,
+        "live_elements": zero.stage3_max_live_parameters,
+        "sub_group_elements": zero.sub_group_size,
+    }
+    return {name: size for name, size in sizes.items() if size is not None}
 
 
 def worker_memory(case: MemoryCase) -> WorkerMemory:
@@ -144,11 +162,12 @@ def _backward_buffers(case: MemoryCase) -> int:
     trained, size = case.model.trainable_parameters, case.weight_bytes
     if case.strategy == "ddp" or case.zero_stage == 0:
         return size * trained if case.workers > 1 else 0
-    bucket = size * (BUCKET_ELEMENTS if case.on_gpu else min(trained, BUCKET_ELEMENTS))
+    most = case.bucket_elements
+    bucket = size * (most if case.on_gpu else min(trained, most))
     if case.on_gpu and case.zero_stage < 3:
         bucket *= 2  # two take turns where communication overlaps the computation
     if case.zero_stage == 3:
-        in_flight = min(trained, BUCKET_ELEMENTS) * size
+        in_flight = min(trained, most) * size
         staged = 3 * in_flight if case.workers > 1 else 0  # measured
         return bucket + in_flight + staged
     return bucket
@@ -165,11 +184,11 @@ def _update_buffers(case: MemoryCase) -> int:
         return 0
     share = FP32 * _share(trained, case.workers)
     if case.zero_stage == 3:
-        share = min(share, FP32 * SUB_GROUP_ELEMENTS)
+        share = min(share, FP32 * case.sub_group_elements)
         largest = _share(largest, case.workers) if case.on_gpu else largest
     gradients = share  # flat, in fp32
     temporaries = 0 if case.on_gpu else 2 * share  # AdamW's denominator over the whole partition
-    bucket = case.weight_bytes * min(trained, BUCKET_ELEMENTS) if case.zero_stage == 3 else 0
+    bucket = case.weight_bytes * min(trained, case.bucket_elements) if case.zero_stage == 3 else 0
     return gradients + temporaries + bucket + FP32 * largest
 
 
@@ -217,7 +236,7 @@ def _evaluation(case: MemoryCase) -> int:
 
 def _gathered(case: MemoryCase) -> int:
     """Whole weights under stage 3: those in use, and all others below DeepSpeed's threshold."""
-    return case.weight_bytes * min(case.model.total_parameters, LIVE_ELEMENTS)
+    return case.weight_bytes * min(case.model.total_parameters, case.live_elements)
 
 
 def _share(parameters: int, workers: int) -> int:

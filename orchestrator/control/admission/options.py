@@ -31,7 +31,7 @@ from orchestrator.control.admission.memory import (
     worker_memory,
 )
 from orchestrator.control.admission.option_records import EngineOption, FleetPlan, HardwarePlan
-from orchestrator.control.admission.plan import memory_case, resolve_all, work_of
+from orchestrator.control.admission.plan import memory_case, num_outputs, resolve_all, work_of
 from orchestrator.control.admission.records import Offload, PlanReason, ZeroStage
 from orchestrator.control.admission.throughput import Speed, fleet_speed
 from orchestrator.control.admission.trainable import TrainedModel
@@ -198,7 +198,7 @@ def _reasons(ground: _Ground) -> Iterator[PlanReason]:
 
 def _options(ground: _Ground) -> Iterator[EngineOption]:
     spec = ground.spec
-    open_case = memory_case(spec, ground.model, ground.lengths, len(ground.inputs.data.labels))
+    open_case = memory_case(spec, ground.model, ground.lengths, num_outputs(ground.inputs))
     sizes = micro_batch_sizes(spec.engine, open_case, spec.training.global_batch_size)
     for way in ways(spec.engine.strategy, spec.resources.workers):
         if any(incompatibilities(features_of(_with_way(spec, way), ground.fleet.node))):
@@ -317,7 +317,7 @@ def _fleet_warnings(
         )
     if recommended is None or options[recommended].zero_stage < 3:
         return
-    case = memory_case(ground.spec, ground.model, ground.lengths, len(ground.inputs.data.labels))
+    case = memory_case(ground.spec, ground.model, ground.lengths, num_outputs(ground.inputs))
     loading = ground.workers_of_node * host_load_bytes(case) + RUNTIME_BYTES
     if loading > ground.node_limit_bytes:
         yield (

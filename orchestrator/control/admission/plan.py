@@ -6,7 +6,8 @@ Called by `server`, which gathers the facts; nothing is looked up here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.control.admission.adapters import adapter_choices
 from orchestrator.control.admission.cautions import (
@@ -28,6 +29,15 @@ from orchestrator.control.admission.duration import (
     total_rows,
     with_checkpoints,
 )
+from orchestrator.control.admission.fewest import (
+    case_at,
+    fewest_reasons,
+    fits_at_both_ends,
+    fitting_caution,
+    mended_by_fewer,
+    smallest_case,
+)
+from orchestrator.control.admission.gang_memory import gang_memory
 from orchestrator.control.admission.inputs import PlanInputs, identity_of
 from orchestrator.control.admission.machine import (
     Machine,
@@ -38,10 +48,8 @@ from orchestrator.control.admission.machine import (
     memory_reasons,
 )
 from orchestrator.control.admission.memory import (
-    RUNTIME_BYTES,
     MemoryCase,
-    host_load_bytes,
-    host_worker_bytes,
+    buffer_sizes,
     worker_memory,
 )
 from orchestrator.control.admission.records import (
@@ -49,16 +57,16 @@ from orchestrator.control.admission.records import (
     Choice,
     DiskPlan,
     DrawPlan,
-    MemoryPlan,
+    FewestPlan,
     Plan,
     PlanReason,
     SplitPlan,
-    StageMemory,
     StepPlan,
     TimePlan,
 )
 from orchestrator.control.admission.resolve import resolve_spec, with_engine, with_method
 from orchestrator.control.admission.scripts import plan_script
+from orchestrator.control.admission.snapshots import copy_reasons, held_bytes, with_writing
 from orchestrator.control.admission.throughput import worker_speed
 from orchestrator.control.admission.trainable import (
     TrainedModel,
@@ -67,7 +75,9 @@ from orchestrator.control.admission.trainable import (
 )
 from orchestrator.inspect.model import ModelFacts, model_warnings
 from orchestrator.specs import CustomTask, FineTune, FineTuneSpec, TaskSpec, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains, gate_domains
 from orchestrator.specs.location_checks import scheme_of
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task_checks import target_length
 from orchestrator.specs.task_views import named_tasks
 
@@ -87,19 +97,23 @@ def make_plan(inputs: PlanInputs) -> Plan:
     machine = Machine(inputs.hardware, resolved.spec.resources)
     case, choices = choose_engine(
         resolved.spec.engine,
-        memory_case(resolved.spec, model, lengths, len(inputs.data.labels)),
+        memory_case(resolved.spec, model, lengths, num_outputs(inputs)),
         resolved.spec.training.global_batch_size,
-        machine.fits,
+        fits_at_both_ends(machine, resolved.spec),
     )
-    resolved = with_engine(resolved, case)
+    resolved = with_writing(with_engine(resolved, case), machine, case)
     # 3. What it costs.
     estimate = _estimate(inputs, resolved.spec, case, lengths)
     # 4. The verdict.
-    reasons = tuple(_reasons(machine, case, resolved.spec, estimate))
+    held = held_bytes(resolved, case, estimate.checkpoint.count)
+    reasons, begins_with = _verdict(inputs, resolved, case, estimate, held)
     return Plan(
         verdict="refused" if reasons else "fits",
         reasons=reasons,
-        warnings=tuple(_warnings(inputs, inputs.model, resolved, machine, case)),
+        warnings=(
+            *_warnings(inputs, inputs.model, resolved, machine, case),
+            *fitting_caution(resolved.spec, begins_with),
+        ),
         choices=(
             *_data_choices(inputs.spec.spec, resolved.spec),
             *adapter_choices(inputs.spec.spec.method, resolved.spec.method, inputs.model),
@@ -113,11 +127,12 @@ def make_plan(inputs: PlanInputs) -> Plan:
         draws=tuple(_draws(inputs)),
         trainable_parameters=model.trainable_parameters,
         total_parameters=model.total_parameters,
-        memory=_memory(machine, case),
+        memory=gang_memory(machine, case, held),
         steps=estimate.steps,
         time=estimate.time,
         checkpoint=estimate.checkpoint,
         disk=estimate.disk,
+        fewest=_fewest(inputs, resolved, case, lengths),
     )
 
 
@@ -125,15 +140,20 @@ def resolve_all(inputs: PlanInputs) -> tuple[FineTune, TrainedModel, RowLengths]
     """The spec with nothing open but its engine, what learns, and how long rows are."""
     assert inputs.model is not None, "every task but a custom one has a base"
     resolved = with_method(resolve_spec(inputs.spec, inputs.surroundings), inputs.model)
-    body, labels = resolved.spec, len(inputs.data.labels)
+    body = resolved.spec
     if body.tasks:
         heads = [len(facts.labels) for facts in inputs.data.tasks.values() if facts.labels]
         model = several_tasks_model(inputs.model, heads)
     else:
-        model = trained_model(inputs.model, body.task, body.method, labels)
+        model = trained_model(inputs.model, body.task, body.method, num_outputs(inputs))
     longest = body.training.max_length + (target_length(body) or 0)
-    lengths = row_lengths(inputs.data, inputs.tokens, longest)
-    return resolved, model, lengths
+    lengths = row_lengths(inputs.data, inputs.tokens, longest, body.training.batching)
+    return resolved, model, lengths.learned_by(body.task)
+
+
+def num_outputs(inputs: PlanInputs) -> int:
+    """Of a classification head: one a label, or the one number of a regression."""
+    return max(len(inputs.data.labels), 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +182,7 @@ def memory_case(
         num_labels=num_labels,
         checkpointing=bool(engine.gradient_checkpointing),
         evaluation_rows=spec.evaluation.batch_size or 1,
+        **buffer_sizes(engine.deepspeed),
     )
 
 
@@ -176,13 +197,33 @@ def _estimate(
     time = plan_time(spec, case, steps, speed, work_of(inputs, spec, lengths))
     local = _store_is_local(spec)
     checkpoint = plan_checkpoints(
-        spec, case, steps, time.train_seconds, save_rates(speed, local=local)
+        spec,
+        case,
+        steps,
+        time.train_seconds,
+        save_rates(speed, local=local, copied=bool(spec.checkpoint.asynchronous)),
     )
     return _Estimate(
         steps=steps,
         time=with_checkpoints(time, checkpoint),
         checkpoint=checkpoint,
         disk=_disk(spec, case, checkpoint, inputs.hardware.disk_free_bytes),
+    )
+
+
+def _fewest(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, lengths: RowLengths
+) -> FewestPlan | None:
+    smallest = smallest_case(case, resolved.spec)
+    if smallest is None:
+        return None
+    spec = with_workers(resolved, smallest.workers).spec
+    return FewestPlan(
+        workers=smallest.workers,
+        micro_batch_size=smallest.micro_batch_size,
+        worker_bytes=worker_memory(smallest).total_bytes,
+        host_worker_bytes=host_bytes_of_worker(smallest) + held_bytes(resolved, smallest, 2),
+        total_seconds=_estimate(inputs, spec, smallest, lengths).time.total_seconds,
     )
 
 
@@ -207,6 +248,8 @@ def work_of(inputs: PlanInputs, spec: FineTuneSpec, lengths: RowLengths) -> Work
         test_rows=total_rows(inputs.data, "test"),
         valid_rows=total_rows(inputs.data, "valid", watched_domains(spec)),
         lengths=lengths,
+        judged_rows=total_rows(inputs.data, "valid", gate_domains(spec)),
+        start_rows=total_rows(inputs.data, "valid", forgetting_domains(spec)),
         **_generated(inputs, spec),
     )
 
@@ -238,52 +281,6 @@ def _disk(
     )
 
 
-def _memory(machine: Machine, case: MemoryCase) -> MemoryPlan:
-    worker = worker_memory(case)
-    return MemoryPlan(
-        device="gpu" if case.on_gpu else "cpu",
-        worker=worker,
-        worker_bytes=worker.total_bytes,
-        host_worker_bytes=host_worker_bytes(case, worker),
-        host_load_bytes=host_load_bytes(case),
-        runtime_bytes=RUNTIME_BYTES,
-        host_bytes=case.workers * host_bytes_of_worker(case) + RUNTIME_BYTES,
-        host_limit_bytes=machine.host_limit_bytes,
-        host_available_bytes=machine.hardware.available_memory_bytes,
-        gpu_limit_bytes=machine.gpu_limit_bytes if case.on_gpu else None,
-        by_stage=tuple(_by_stage(case)),
-    )
-
-
-def _by_stage(case: MemoryCase) -> Iterator[StageMemory]:
-    """The same job with every other stage and precision."""
-    for precision in ("fp32", "bf16", "fp16") if case.on_gpu else ("fp32", "bf16"):
-        for stage in (0, 1, 2, 3):
-            other = replace(
-                case,
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                offload=case.offload if stage == case.zero_stage else "none",
-            )
-            yield StageMemory(
-                strategy="deepspeed",
-                zero_stage=stage,
-                precision=precision,
-                worker_bytes=worker_memory(other).total_bytes,
-                chosen=other == case,
-            )
-    if case.strategy == "ddp":
-        total = worker_memory(case).total_bytes
-        yield StageMemory(
-            strategy="ddp",
-            zero_stage=0,
-            precision=case.precision,
-            worker_bytes=total,
-            chosen=True,
-        )
-
-
 def _reasons(
     machine: Machine, case: MemoryCase, spec: FineTuneSpec, estimate: _Estimate
 ) -> Iterator[PlanReason]:
@@ -296,9 +293,33 @@ def _reasons(
         )
     yield from gpu_reasons(machine, spec)
     yield from cpu_reasons(machine, spec)
-    yield from incompatibilities(features_of(spec, machine.hardware))
+    kind = case.model.facts.model_type
+    yield from incompatibilities(features_of(spec, machine.hardware, kind))
     yield from memory_reasons(machine, case, spec)
+    yield from fewest_reasons(machine, case, spec)
     yield from disk_reasons(estimate.disk, estimate.checkpoint.size_bytes, spec.checkpoint.keep)
+
+
+def _verdict(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, held: int
+) -> tuple[tuple[PlanReason, ...], int | None]:
+    """Why it is refused; or with how many workers it begins where not all fit."""
+    machine = Machine(inputs.hardware, resolved.spec.resources)
+    reasons = (
+        *_reasons(machine, case, resolved.spec, estimate),
+        *copy_reasons(machine, case, held),
+    )
+    fewer = partial(_reasons_with, inputs, resolved, case, estimate)
+    begins_with = mended_by_fewer(reasons, resolved.spec, fewer)
+    return (() if begins_with is not None else reasons), begins_with
+
+
+def _reasons_with(
+    inputs: PlanInputs, resolved: FineTune, case: MemoryCase, estimate: _Estimate, workers: int
+) -> Iterator[PlanReason]:
+    spec = with_workers(resolved, workers).spec
+    machine = Machine(inputs.hardware, spec.resources)
+    yield from _reasons(machine, case_at(case, spec, workers), spec, estimate)
 
 
 def _warnings(
@@ -319,6 +340,8 @@ def _splits(inputs: PlanInputs) -> Iterator[SplitPlan]:
             split=facts.split,
             num_rows=facts.num_rows,
             class_counts=dict(facts.class_counts),
+            label_mean=None if facts.numbers is None else facts.numbers.mean,
+            label_std=None if facts.numbers is None else facts.numbers.std,
             held_out=facts.derived,
             truncated_share=None if tokens is None else round(tokens.truncated_share, 4),
         )
@@ -357,8 +380,8 @@ def _class_choices(path: str, written: TaskSpec, resolved: TaskSpec) -> Iterator
     if not isinstance(written, TextClassification):
         return
     assert isinstance(resolved, TextClassification)
-    if written.labels is None:
-        labels = ", ".join(resolved.labels or ())
+    if written.labels is None and resolved.labels:
+        labels = ", ".join(resolved.labels)
         yield Choice(path=f"{path}.labels", value=labels, why="those of the training data, sorted")
     asked, found = written.class_weights, resolved.class_weights
     if asked is not None and asked.balanced and found is not None:

@@ -17,7 +17,7 @@ from orchestrator.records import Identity, Record
 from orchestrator.specs import FineTune, Split
 
 Strategy = Literal["deepspeed", "ddp"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Offload = Literal["none", "optimizer", "parameters"]
 ZeroStage = Literal[0, 1, 2, 3]
 
@@ -81,6 +81,9 @@ class MemoryPlan(Facts):
     worker_bytes: int = Field(description="Total of `worker`.")
     host_worker_bytes: int = Field(description="Host memory of one worker while training.")
     host_load_bytes: int = Field(description="Host memory of one worker while it loads the base.")
+    snapshot_bytes: int = Field(
+        default=0, description="Beside both: the copy of a checkpoint until it is written."
+    )
     runtime_bytes: int = Field(description="Ray, its helpers and the orchestrator itself.")
     host_bytes: int = Field(description="Host memory of everything together.")
     host_limit_bytes: int = Field(description="Memory of the machine, or of its control group.")
@@ -168,6 +171,8 @@ class SplitPlan(Facts):
     split: Split
     num_rows: int
     class_counts: dict[str, int]
+    label_mean: float | None = Field(default=None, description="Of a regression's labels.")
+    label_std: float | None = Field(default=None, description="Their deviation.")
     held_out: bool = Field(description="Taken from train by data.valid_fraction.")
     truncated_share: float | None = Field(default=None, description="Rows that are cut.")
 
@@ -194,6 +199,16 @@ class Estimates(Facts):
     disk: DiskPlan
 
 
+class FewestPlan(Facts):
+    """The job at its smallest: with `resources.min_workers`, or the next number that divides."""
+
+    workers: int
+    micro_batch_size: int
+    worker_bytes: int
+    host_worker_bytes: int = Field(description="Of one worker at its peak, in host memory.")
+    total_seconds: float
+
+
 class Plan(Record):
     """Admission's answer."""
 
@@ -215,6 +230,9 @@ class Plan(Record):
     time: TimePlan | None = None
     checkpoint: CheckpointPlan | None = None
     disk: DiskPlan | None = None
+    fewest: FewestPlan | None = Field(
+        default=None, description="With as few workers as it may have; absent: it has all or none."
+    )
 
     @property
     def fits(self) -> bool:

@@ -14,20 +14,22 @@ from typing import Any
 from orchestrator.control.admission.adapters import resolved_method
 from orchestrator.control.admission.duration import EVERY_MINUTES
 from orchestrator.control.admission.memory import MemoryCase
+from orchestrator.inspect.architectures import NUMBERED_SPANS
 from orchestrator.inspect.mixing import balanced_weights
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import FineTune, ModelSpec
+from orchestrator.specs import Denoising, FineTune, ModelSpec, TaskSpec
 from orchestrator.specs.data import training_domains
-from orchestrator.specs.metrics import METRICS_TO_MINIMIZE
+from orchestrator.specs.metrics import METRICS_TO_MINIMIZE, TaskMetrics
 from orchestrator.specs.paths import with_absolute_paths
 from orchestrator.specs.task import TextClassification
 from orchestrator.specs.task_checks import target_length
-from orchestrator.specs.task_views import metrics_of, predicts_tokens
+from orchestrator.specs.task_views import metrics_of_job, predicts_tokens
 
 DEFAULT_EPOCHS = 3.0
 DEFAULT_WARMUP_RATIO = 0.06  # Liu et al. 2019 (RoBERTa), table 10: of all steps, for GLUE
 DEFAULT_EVALUATION_ROWS = 64
 DEFAULT_LANGUAGE_ROWS = 8  # each gives logits of a whole vocabulary for every token
+HIDDEN_SHARES = {"spans": 0.15, "infill": 0.3}  # Raffel et al. 2020; Lewis et al. 2020
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
     """Everything but `method` and `engine` written out; local paths are absolute."""
     document = _placed(spec, around)
     body = document["spec"]
-    if isinstance(spec.spec.task, TextClassification):
+    if isinstance(spec.spec.task, TextClassification) and around.labels:
         _resolve_classes(body["task"], around)
     for name, entry in (spec.spec.tasks or {}).items():
         if isinstance(entry, TextClassification):
@@ -59,8 +61,8 @@ def resolve_spec(spec: FineTune, around: Surroundings) -> FineTune:
         training.setdefault("warmup_ratio", DEFAULT_WARMUP_RATIO)
     if "every_steps" not in checkpoint:
         checkpoint.setdefault("every_minutes", EVERY_MINUTES)
-    metrics = metrics_of(spec.spec)
-    _resolve_selection(body, metrics.selection)
+    metrics = metrics_of_job(spec.spec)
+    _resolve_selection(body, metrics)
     evaluation = body["evaluation"]
     evaluation.setdefault("metrics", list(metrics.shown))
     is_language = predicts_tokens(spec.spec)
@@ -84,16 +86,31 @@ def _placed(spec: FineTune, around: Surroundings) -> dict[str, Any]:
     document: dict[str, Any] = written.model_dump(mode="json", exclude_none=True)
     body = document["spec"]
     if around.model is not None:
-        body["model"] = around.model.model_dump(mode="json", exclude_none=True)
+        written_model = spec.spec.model
+        optimizer = written_model is not None and written_model.optimizer
+        pinned = around.model.model_dump(mode="json", exclude_none=True)
+        body["model"] = {**pinned, "optimizer": optimizer}
     body["output"].setdefault("store", around.default_store)
     body["output"].setdefault("name", spec.metadata.name)
     return document
 
 
 def with_method(spec: FineTune, facts: ModelFacts) -> FineTune:
-    """A resolved spec with what its method leaves open, chosen for this base."""
-    method = resolved_method(spec.spec.method, facts)
-    return spec.model_copy(update={"spec": spec.spec.model_copy(update={"method": method})})
+    """A resolved spec with what its method and task leave open, chosen for this base."""
+    chosen = {
+        "method": resolved_method(spec.spec.method, facts),
+        "task": _resolved_task(spec.spec.task, facts),
+    }
+    return spec.model_copy(update={"spec": spec.spec.model_copy(update=chosen)})
+
+
+def _resolved_task(task: TaskSpec, facts: ModelFacts) -> TaskSpec:
+    """What is hidden of a text, as the base was pretrained."""
+    if not isinstance(task, Denoising):
+        return task
+    objective = task.objective or ("spans" if facts.model_type in NUMBERED_SPANS else "infill")
+    share = task.masked_share or HIDDEN_SHARES[objective]
+    return task.model_copy(update={"objective": objective, "masked_share": share})
 
 
 def with_engine(spec: FineTune, case: MemoryCase) -> FineTune:
@@ -117,9 +134,9 @@ def _resolve_classes(task: dict[str, Any], around: Surroundings) -> None:
         task["class_weights"] = {"weights": found}
 
 
-def _resolve_selection(body: dict[str, Any], default: str) -> None:
+def _resolve_selection(body: dict[str, Any], metrics: TaskMetrics) -> None:
     """How the published weights are picked; with `last` it is only watched."""
     selection = body["selection"]
-    metric = selection.setdefault("metric", default)
+    metric = selection.setdefault("metric", metrics.selection)
     name = metric.rpartition("/")[2]
     selection.setdefault("mode", "min" if name in METRICS_TO_MINIMIZE else "max")

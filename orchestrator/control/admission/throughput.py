@@ -13,7 +13,7 @@ from orchestrator.control.admission.records import Precision
 from orchestrator.inspect.accelerators import Accelerator, accelerator_of_device
 from orchestrator.inspect.hardware import HardwareFacts
 
-CPU_CORE_FLOPS = {"fp32": 60e9, "bf16": 100e9, "fp16": 60e9}
+CPU_CORE_FLOPS = {"fp32": 60e9, "tf32": 60e9, "bf16": 100e9, "fp16": 60e9}
 CPU_MEMORY_BYTES_PER_SECOND = 4e9  # of one core while it updates weights
 CPU_LINK_BYTES_PER_SECOND = 0.5e9  # gloo within a machine
 
@@ -27,7 +27,7 @@ NODE_DISK_BYTES_PER_SECOND = 2e9  # NVMe of a machine with GPUs
 NODE_STORE_BYTES_PER_SECOND = 1e9
 HOST_MEMORY_BYTES_PER_SECOND = 25e9  # of one GPU's share of a host, for what is offloaded
 
-_UNKNOWN_TFLOPS = {"fp32": 15.0, "bf16": 60.0, "fp16": 60.0}
+_UNKNOWN_TFLOPS = {"fp32": 15.0, "tf32": 30.0, "bf16": 60.0, "fp16": 60.0}
 _UNKNOWN_MEMORY_BYTES_PER_SECOND = 1e12
 _UNKNOWN_LINK_BYTES_PER_SECOND = 10e9  # PCIe; NVLink is faster
 _UNKNOWN_HOST_LINK_BYTES_PER_SECOND = 10e9

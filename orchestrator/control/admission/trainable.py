@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.control.admission.adapters import AdapterSize, adapter_size
 from orchestrator.inspect.model import ModelFacts
-from orchestrator.specs import AdapterMethod, FreezeMethod, MethodSpec, TaskSpec
+from orchestrator.specs import AdapterMethod, FreezeMethod, MaskedLm, MethodSpec, TaskSpec
 from orchestrator.specs.task import LANGUAGE_TASKS
 
 
@@ -79,6 +79,8 @@ def trained_model(
     vocabulary = facts.vocab_size if isinstance(task, LANGUAGE_TASKS) else 0
     if vocabulary:
         head = 0 if facts.tied_embeddings else vocabulary * facts.hidden_size
+        if isinstance(task, MaskedLm):
+            head += facts.new_masked_head_parameters
     else:
         head = facts.new_head_parameters(num_labels)
     total = facts.parameters.total + head

@@ -21,6 +21,7 @@ from orchestrator.control.backends.base import (
     is_alive,
 )
 from orchestrator.control.controller.conclusion import Ending, conclude
+from orchestrator.control.controller.continuing import continued
 from orchestrator.control.controller.endings import finished_outcome, read_remains, remember
 from orchestrator.control.controller.launching import launch_request
 from orchestrator.control.controller.policy import next_rung
@@ -31,6 +32,7 @@ from orchestrator.control.controller.values import Concluded
 from orchestrator.errors import BackendUnavailable, OrchestratorError
 from orchestrator.records import Attempt, Job, JobDocuments, Launch, Outcome, Phase, Reason
 from orchestrator.specs import FineTune
+from orchestrator.specs.sizes import with_workers
 from orchestrator.specs.task import publishes
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import ObjectStore
@@ -71,13 +73,14 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
     BackendUnavailable where nobody can tell whether it was accepted.
     """
     documents = _documents(place, job)
-    spec = with_engine(documents.spec, job.engine)
+    spec = spec_of(documents.spec, job, attempt)
     store = place.store(job.store)
     checkpoints = CheckpointStore(store, job.id)
     # 1. Where to go on.
     resume = resume_points(spec.spec, checkpoints.candidates())
     # 2. The number, for good.
     best = resume[0] if resume else None
+    begins_with = None if resume else continued(spec.spec, store)
     record = {
         "run": documents.identity.run,
         "started_at": attempt.created_at,
@@ -100,6 +103,7 @@ def launch(place: Workplace, job: Job, attempt: Attempt, token: str) -> None:
         placement=attempt.placement,
         base_path=str(base) if base else None,
         resume=resume,
+        continues=begins_with,
         report_url=place.report_url,
         cache=str(folders.cache) if folders else None,
         scratch=str(folders.scratch) if folders and folders.scratch else None,
@@ -199,7 +203,7 @@ def _outcome(
     failure: OrchestratorError | None,
 ) -> tuple[Outcome, Mapping[str, Any] | None]:
     """What store, backend and logs say; with it, the next rung of the memory ladder."""
-    spec = with_engine(_documents(place, job).spec, job.engine)
+    spec = spec_of(_documents(place, job).spec, job, attempt)
     store = place.store(job.store)
     checkpoints = CheckpointStore(store, job.id)
     name = spec.spec.output.name
@@ -233,6 +237,13 @@ def _outcome(
 
 
 _OF_NODES = frozenset({Reason.WORKER_LOST, Reason.NODE_LOST, Reason.UNKNOWN, Reason.NO_OUTCOME})
+
+
+def spec_of(spec: FineTune, job: Job, attempt: Attempt) -> FineTune:
+    """What an Attempt runs: the job's spec as retries have changed it, at the size of its gang."""
+    workers = sum(part.workers for part in attempt.placement)
+    changed = with_engine(spec, job.engine)
+    return with_workers(changed, workers) if workers else changed
 
 
 def with_engine(spec: FineTune, engine: Mapping[str, Any]) -> FineTune:

@@ -18,6 +18,7 @@ from orchestrator.records import (
     Principal,
     Reason,
 )
+from orchestrator.specs.sizes import PATIENCE_SECONDS, fewer_workers
 
 GIGABYTE = 1_000_000_000
 
@@ -109,7 +110,11 @@ def demand_of_plan(plan: Plan) -> Demand:
     """
     resources = plan.spec.spec.resources
     asked = resources.memory_gb_per_worker
-    memory = plan.memory.host_worker_bytes if plan.memory is not None else 0
+    memory = 0
+    if plan.memory is not None:
+        memory = plan.memory.host_worker_bytes + plan.memory.snapshot_bytes
+    if plan.fewest is not None:  # a worker of a smaller gang holds a larger share
+        memory = max(memory, plan.fewest.host_worker_bytes)
     if asked is not None:
         memory = round(asked * GIGABYTE)
     return Demand(
@@ -119,4 +124,8 @@ def demand_of_plan(plan: Plan) -> Demand:
         memory_bytes_per_worker=memory,
         accelerator=resources.accelerator,
         node_labels=plan.spec.spec.scheduling.node_labels,
+        fewer=fewer_workers(plan.spec.spec),
+        patience_seconds=PATIENCE_SECONDS
+        if resources.patience_seconds is None
+        else resources.patience_seconds,
     )

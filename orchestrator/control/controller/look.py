@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
+from orchestrator.control.controller.continuing import continued
 from orchestrator.control.controller.secrets import Secrets
 from orchestrator.errors import InvalidInput, OrchestratorError, Problem, StoreError
 from orchestrator.inspect.code import Code
@@ -27,6 +28,7 @@ from orchestrator.settings import Settings
 from orchestrator.specs import CustomTask, FineTuneSpec
 from orchestrator.specs.identity import RECIPE
 from orchestrator.specs.loading import LoadedDocument, LoadedSpec, Positions, load_document
+from orchestrator.specs.method import splits_texts
 from orchestrator.specs.paths import local_path
 from orchestrator.specs.task_checks import target_length
 from orchestrator.storage.bases import (
@@ -153,7 +155,12 @@ def look(
         base_digest=found.digest,
         code_sha256=validated.code.sha256 if validated.code is not None else None,
     )
-    return Looked(loaded, found.base, inputs, make_plan(inputs), validated.code)
+    plan = make_plan(inputs)
+    # 5. What it begins with beside the base, where that is made already.
+    if found.base is not None and found.base.path is not None:
+        with located(loaded.positions):
+            continued(plan.spec.spec, store)
+    return Looked(loaded, found.base, inputs, plan, validated.code)
 
 
 def _validated(
@@ -222,7 +229,8 @@ def _tokens(
         return None
     body = loaded.spec.spec
     tables = read_tables(body, base_dir=loaded.base_dir, fetch=fetch)
-    return token_facts(tables, tokenizer, body.training.max_length, target_length(body))
+    lengths = (body.training.max_length, target_length(body))
+    return token_facts(tables, tokenizer, *lengths, split=splits_texts(body.method))
 
 
 def _base_problems(

@@ -29,7 +29,7 @@ from orchestrator.control.controller.machines import Machines
 from orchestrator.control.controller.planning import plan
 from orchestrator.control.controller.policy import Policy
 from orchestrator.control.controller.values import Act, Concluded, Known, Move, View
-from orchestrator.control.controller.workloads import nodes_of, snapshot
+from orchestrator.control.controller.workloads import nodes_of, snapshot, told_place
 from orchestrator.control.scheduler.values import Admit, Decisions
 from orchestrator.control.scheduler.values import Policy as SchedulingPolicy
 from orchestrator.control.store import (
@@ -348,7 +348,7 @@ class Controller:
             placement=admit.placement,
             created_at=now,
         )
-        where = ", ".join(f"{part.workers} on {part.node}" for part in admit.placement)
+        where = told_place(admit.placement, job.demand)
         updates = {
             "state": JobState.STARTING,
             "reason": Reason.LAUNCHED,

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.control.controller.resume import HALF_WIDTH
 from orchestrator.records import Job, Reason
-from orchestrator.specs import FineTuneSpec
+from orchestrator.specs import FineTuneSpec, QloraMethod
+from orchestrator.specs.sizes import fitting_micro_batch
 
 NODE_FAILURES_TO_AVOID = 2
 
@@ -32,7 +34,7 @@ RULES: Mapping[Reason, Rule] = {
     Reason.STORE_DENIED: Rule(0, "the credentials of the store must change first"),
     Reason.DISK_FULL: Rule(0, "free some space first"),
     Reason.VERSION_MISMATCH: Rule(0, "the cluster needs the server's version of the package"),
-    Reason.OUT_OF_MEMORY: Rule(8, "a smaller micro batch, then recomputing, then offloading"),
+    Reason.OUT_OF_MEMORY: Rule(12, "a smaller micro batch, then recomputing, sharding, offloading"),
     Reason.WORKER_LOST: Rule(5, "goes on from the newest complete checkpoint"),
     Reason.NODE_LOST: Rule(10, "goes on from the newest complete checkpoint, on other nodes"),
     Reason.HANG: Rule(3, "stacks are kept; goes on from the newest complete checkpoint"),
@@ -118,20 +120,35 @@ def next_rung(spec: FineTuneSpec) -> dict[str, Any] | None:
 
     1. Halve the micro batch; accumulation keeps the global batch.
     2. Recompute activations.
-    3. Keep the optimizer in host memory (DeepSpeed on GPUs).
+    3. Shard one thing more over the workers: the next ZeRO stage.
+    4. Keep the optimizer in host memory (DeepSpeed on GPUs).
     """
     engine = spec.engine
     micro = engine.micro_batch_size
     if micro is None:
         return None  # of a script, which alone knows what would need less
     if micro > 1:
-        return {"micro_batch_size": _largest_divisor(_rows_of_worker(spec), micro // 2)}
+        return {"micro_batch_size": fitting_micro_batch(_rows_of_worker(spec), micro // 2)}
     if not engine.gradient_checkpointing:
         return {"gradient_checkpointing": True}
-    sharded = engine.strategy == "deepspeed" and spec.resources.gpus_per_worker > 0
-    if sharded and engine.offload in (None, "none"):
+    if engine.strategy != "deepspeed":
+        return None
+    if (stage := _next_stage(spec)) is not None:
+        return {"zero_stage": stage}
+    if spec.resources.gpus_per_worker > 0 and engine.offload in (None, "none"):
         return {"offload": "optimizer"}
     return None
+
+
+def _next_stage(spec: FineTuneSpec) -> int | None:
+    """The ZeRO stage above the job's that can go on from what was saved; see `resume`."""
+    stage = spec.engine.zero_stage
+    highest = 2 if isinstance(spec.method, QloraMethod) else 3  # 4-bit weights cannot be sharded
+    if stage is None or stage >= highest or spec.resources.workers == 1:
+        return None
+    if stage == 0 and spec.training.precision in HALF_WIDTH:
+        return None
+    return stage + 1
 
 
 def nodes_to_avoid(job: Job) -> frozenset[str]:
@@ -143,7 +160,3 @@ def nodes_to_avoid(job: Job) -> frozenset[str]:
 
 def _rows_of_worker(spec: FineTuneSpec) -> int:
     return spec.training.global_batch_size // spec.resources.workers
-
-
-def _largest_divisor(number: int, limit: int) -> int:
-    return next(size for size in range(limit, 0, -1) if number % size == 0)

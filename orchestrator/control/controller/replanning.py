@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.control.controller.creation import demand_of_plan
-from orchestrator.control.controller.resume import RECORDED_ENGINE, pinned_engine, resume_points
+from orchestrator.control.controller.resume import (
+    RECORDED_ENGINE,
+    SHARDED_BY,
+    pinned_engine,
+    resume_points,
+)
 from orchestrator.control.controller.submission import (
     STORE_SECONDS,
     Ground,
@@ -23,9 +28,6 @@ from orchestrator.storage.objectstore import open_store
 
 RESUMABLE = ("engine.", "resources.")
 """What a resumed job may change: never what is learned."""
-
-SHARDED_BY = ("zero_stage",)
-"""Of the engine what checkpoints depend on, whatever the resources."""
 
 
 @dataclass(frozen=True, slots=True)

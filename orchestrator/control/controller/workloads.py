@@ -11,7 +11,16 @@ from orchestrator.control.backends.base import NodeInfo
 from orchestrator.control.controller.lifecycle import LIVE
 from orchestrator.control.controller.policy import nodes_to_avoid
 from orchestrator.control.scheduler.values import Node, Policy, Resources, Snapshot, Workload
-from orchestrator.records import Attempt, AttemptState, Demand, Job, JobState, Queue, Wait
+from orchestrator.records import (
+    Attempt,
+    AttemptState,
+    Demand,
+    Job,
+    JobState,
+    Placed,
+    Queue,
+    Wait,
+)
 
 
 def snapshot(
@@ -80,16 +89,20 @@ def workload(
     if not holds and (job.state is not JobState.QUEUED or job.wanted is not None):
         return None
     placement = attempt.placement if holds and attempt is not None else ()
+    demand = job.demand
+    if placement:  # of the gang as it is
+        demand = demand.model_copy(update={"workers": sum(part.workers for part in placement)})
     return Workload(
         job=job.id,
         team=job.team,
         queue=job.queue,
         priority=job.priority,
         queued_at=job.queued_at,
-        demand=job.demand,
+        demand=demand,
         placement=placement,
         is_stopping=job.state is JobState.STOPPING,
         eligible_at=job.not_before,
+        shrinks_at=_shrinks_at(job),
         blocked_by=blocked,
         remaining_seconds=remaining_seconds(job, attempt if holds else None, now),
         started_at=attempt.created_at if holds and attempt is not None else None,
@@ -97,6 +110,21 @@ def workload(
         preempted_at=job.preempted_at,
         avoid=nodes_to_avoid(job),
     )
+
+
+def told_place(placement: tuple[Placed, ...], demand: Demand) -> str:
+    """Where a gang goes, and whether it is smaller than it might be, for people."""
+    where = ", ".join(f"{part.workers} on {part.node}" for part in placement)
+    workers = sum(part.workers for part in placement)
+    fewer = f" ({workers} of {demand.workers} workers: there was no room for all)"
+    return where + (fewer if workers < demand.workers else "")
+
+
+def _shrinks_at(job: Job) -> float | None:
+    """A backoff is no waiting for room."""
+    if not job.demand.fewer:
+        return None
+    return max(job.changed_at, job.not_before or 0.0) + job.demand.patience_seconds
 
 
 def remaining_seconds(job: Job, attempt: Attempt | None, now: float) -> float | None:

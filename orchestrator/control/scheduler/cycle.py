@@ -107,6 +107,10 @@ def _form_lines(
             told[workload.job] = nowhere[workload.queue]
             continue
         options = fitting.options(line, gang)
+        fewer = tuple(fitting.fewer(line, workload))
+        if isinstance(options, Wait) and fewer:  # all its workers fit nowhere: as many as may
+            (gang, options), *rest = fewer
+            fewer = tuple(rest)
         found = obstacles(workload, line, ledger.now)
         if isinstance(options, Wait):
             found = (*found, options)
@@ -114,7 +118,7 @@ def _form_lines(
             told[workload.job] = found
         else:
             assert not isinstance(options, Wait), "it would have been found"
-            line.add(Entry(workload, gang, options))
+            line.add(Entry(workload, gang, options, fewer))
     for line in lines.values():
         line.begin()
     return told

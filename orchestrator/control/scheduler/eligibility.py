@@ -6,12 +6,13 @@ Called by `cycle`, before anyone's turn.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from orchestrator.control.scheduler import waits
 from orchestrator.control.scheduler.accounts import NOTHING, least
 from orchestrator.control.scheduler.gangs import Amount, Frontier, Gang, fits, slots
 from orchestrator.control.scheduler.ledger import Ledger, Option, Site, Variant
-from orchestrator.control.scheduler.order import Line
+from orchestrator.control.scheduler.order import Line, Size
 from orchestrator.control.scheduler.share import QuotaBook
 from orchestrator.control.scheduler.values import Node, Workload
 from orchestrator.records import Wait
@@ -57,6 +58,14 @@ class Fitting:
         if book.kinds:
             options = tuple(option for option in options if _could_hold(option, gang, book))
         return options or waits.never_in_quota(gang, book)
+
+    def fewer(self, line: Line, workload: Workload) -> Iterator[Size]:
+        """Its gang with fewer workers, largest first, where that fits."""
+        for workers in workload.demand.fewer:
+            gang = self._ledger.gang(workload.demand.model_copy(update={"workers": workers}))
+            options = self.options(line, gang)
+            if not isinstance(options, Wait):
+                yield gang, options
 
     def _variants(self, gang: Gang) -> tuple[Variant, ...] | Wait:
         if not self._ledger.sites:

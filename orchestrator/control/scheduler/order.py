@@ -19,17 +19,27 @@ from orchestrator.records import Wait
 Standing = tuple[int, float, str]
 """Priority with its sign turned, `queued_at`, job id: sorts as the jobs of one team stand."""
 
+Size = tuple[Gang, tuple[Option, ...]]
+"""A gang of some number of workers, and where it may go."""
+
 
 class Entry:
     """A job in line."""
 
-    __slots__ = ("gang", "options", "standing", "workload")
+    __slots__ = ("fewer", "gang", "options", "standing", "workload")
 
-    def __init__(self, workload: Workload, gang: Gang, options: tuple[Option, ...]) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        gang: Gang,
+        options: tuple[Option, ...],
+        fewer: tuple[Size, ...] = (),
+    ) -> None:
         self.standing: Standing = (-workload.priority, workload.queued_at, workload.job)
         self.workload = workload
         self.gang = gang
         self.options = options  # where it may go
+        self.fewer = fewer  # smaller gangs of it, largest first
 
 
 class Line:

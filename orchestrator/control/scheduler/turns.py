@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import inf
 from operator import le
 
+from orchestrator.control.scheduler import waits
 from orchestrator.control.scheduler.accounts import Claim, Holding, opens_at, room
 from orchestrator.control.scheduler.backfill import (
     Releases,
@@ -60,12 +61,12 @@ class Turns:
             line.note_blocked(workload, is_next=False)
             self.waits[workload.job] = explain_closed(line, workload.team)
             return
-        seconds = workload.remaining_seconds
-        run_seconds = inf if seconds is None or seconds <= 0 else seconds
-        seeker = Seeker(workload, entry.gang, options, run_seconds, self._ledger.now + run_seconds)
+        seeker = self._seeker(workload, entry.gang, options)
         closed = line.closed_to(workload.team)
-        # 1. Start it where there is room that nobody is promised.
+        # 1. Start it where there is room that nobody is promised; in time with fewer workers.
         found = self._find_place(line, seeker, closed)
+        if isinstance(found, Why) and self._start_fewer(line, entry, closed):
+            return
         if not isinstance(found, Why):
             self._admit(line, seeker, *found)
             return
@@ -78,9 +79,31 @@ class Turns:
             kept = self._make_room(line, seeker) or self._reserve(line, seeker)
         # 4. Let it wait.
         line.note_blocked(workload, is_next=isinstance(kept, Relief))
-        self.waits[workload.job] = explain(line, seeker, found, kept)
+        told = explain(line, seeker, found, kept)
+        if workload.demand.fewer:
+            told = (*told, *waits.fewer(workload, entry.gang, self._ledger.now))
+        self.waits[workload.job] = told
 
     # 1. Start it.
+
+    def _seeker(self, workload: Workload, gang: Gang, options: tuple[Option, ...]) -> Seeker:
+        seconds = workload.remaining_seconds
+        run_seconds = inf if seconds is None or seconds <= 0 else seconds
+        run_seconds *= workload.demand.workers / gang.workers  # fewer workers take longer
+        return Seeker(workload, gang, options, run_seconds, self._ledger.now + run_seconds)
+
+    def _start_fewer(self, line: Line, entry: Entry, closed: frozenset[Pool]) -> bool:
+        """Whether it starts with fewer workers, having waited long enough for all of them."""
+        workload = entry.workload
+        if workload.shrinks_at is None or workload.shrinks_at > self._ledger.now:
+            return False
+        for gang, options in entry.fewer:
+            seeker = self._seeker(workload, gang, line.open_to(workload.team, options))
+            found = self._find_place(line, seeker, closed)
+            if not isinstance(found, Why):
+                self._admit(line, seeker, *found)
+                return True
+        return False
 
     def _find_place(
         self, line: Line, seeker: Seeker, closed: frozenset[Pool]

@@ -51,6 +51,7 @@ class Workload:
     placement: tuple[Placed, ...] = ()  # empty: it waits
     is_stopping: bool = False  # is saving or being ended; its place is free soon
     eligible_at: float | None = None  # a backoff: not before then
+    shrinks_at: float | None = None  # from then on `demand.fewer` workers will do; None: never
     blocked_by: Wait | None = None  # what the controller already knows to be in the way
     remaining_seconds: float | None = None  # estimated; of a waiting one, of its whole run
     started_at: float | None = None  # of the attempt that holds the placement

@@ -165,6 +165,28 @@ def fair_share(team: str, head: Workload, book: QuotaBook) -> Wait:
     )
 
 
+def fewer(workload: Workload, gang: Gang, now: float) -> tuple[Wait, ...]:
+    """What a job that may have fewer workers waits with, or will."""
+    demand = workload.demand
+    if not demand.fewer:
+        return ()
+    if gang.workers < demand.workers:
+        message = f"It waits with {gang.workers} workers: its {demand.workers} fit nowhere."
+    elif workload.shrinks_at is None or workload.shrinks_at > now:
+        if workload.shrinks_at is None:
+            return ()
+        message = f"From {clock(workload.shrinks_at)} on it takes {_or_fewer(demand.fewer)}."
+    else:
+        message = f"It would take {_or_fewer(demand.fewer)} by now, and they have no room either."
+    remedy = "resources.min_workers says how few will do."
+    return (Wait(reason=WaitReason.FEWER_WORKERS, message=message, remedy=remedy),)
+
+
+def _or_fewer(sizes: Sequence[int]) -> str:
+    most = f"{sizes[0]} worker{'s' * (sizes[0] > 1)}"
+    return f"{most}, at the least {sizes[-1]}" if len(sizes) > 1 else most
+
+
 def describe(gang: Gang) -> str:
     cpu, memory, gpu = gang.part
     kind = f" {gang.accelerator}" if gang.accelerator else ""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile
+from orchestrator.inspect.labels import ONE_CLASS, LabelForm
 
 
 def names(file: DataFile) -> list[str]:
@@ -18,7 +19,9 @@ def names(file: DataFile) -> list[str]:
         return []
 
 
-def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
+def read(
+    file: DataFile, columns: Mapping[str, str], form: LabelForm = ONE_CLASS
+) -> pa.Table | None:
     try:
         with pq.ParquetFile(file.path) as parquet:
             table = parquet.read(columns=list(dict.fromkeys(columns.values())))
@@ -27,7 +30,9 @@ def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
     return table.select(list(columns.values())).rename_columns(list(columns))
 
 
-def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table:
+def scan(
+    file: DataFile, columns: Mapping[str, str], faults: Faults, form: LabelForm = ONE_CLASS
+) -> pa.Table:
     """Parquet is read whole or not at all, so what `read` cannot read is broken."""
     faults.add("not a complete Parquet file", "copy or write it again", None)
     return pa.table({})

@@ -16,7 +16,8 @@ import pyarrow.csv as pcsv
 
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile, numbered_lines
-from orchestrator.inspect.values import LABEL, TEXT_HINT, BadValue, one_value
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm
+from orchestrator.inspect.values import TEXT_HINT, BadValue, is_extra, one_value
 
 _BLOCK_BYTES = 16 << 20
 _MISSING = ("", "NaN", "nan")
@@ -43,7 +44,9 @@ def other_delimiter(header: list[str]) -> str | None:
     return next((name for sign, name in signs.items() if sign in "".join(header)), None)
 
 
-def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
+def read(
+    file: DataFile, columns: Mapping[str, str], form: LabelForm = ONE_CLASS
+) -> pa.Table | None:
     convert = pcsv.ConvertOptions(
         include_columns=list(columns.values()),
         column_types={name: pa.string() for name in columns.values()},
@@ -64,14 +67,19 @@ def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
     table = table.rename_columns(list(columns))
     if LABEL in columns:
         place = table.schema.get_field_index(LABEL)
-        table = table.set_column(place, LABEL, _labels(table.column(LABEL)))
-    if any(_all_numbers(table.column(role)) for role in columns if role != LABEL):
+        table = table.set_column(place, LABEL, _labels(table.column(LABEL), form))
+    if any(_all_numbers(table.column(role)) for role in columns if _is_text(role)):
         return None
     return table
 
 
-def _labels(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """`1.0` and `True` as pandas writes whole numbers and truths become `1` and `true`."""
+def _labels(labels: pa.ChunkedArray, form: LabelForm) -> pa.ChunkedArray:
+    """`1.0` and `True` as pandas writes whole numbers and truths become `1` and `true`.
+
+    An empty cell of a list with separators is a row without labels.
+    """
+    if form != ONE_CLASS:
+        return pc.fill_null(labels, "") if form.separator is not None else labels
     trimmed = pc.utf8_trim_whitespace(labels)
     whole = pc.replace_substring_regex(trimmed, r"^(-?[0-9]+)\.0+$", r"\1")
     truths = pc.match_substring_regex(whole, "^(True|False)$")
@@ -90,7 +98,9 @@ def _all_numbers(texts: pa.ChunkedArray) -> bool:
     return len(texts) > 0 and bool(pc.all(pc.match_substring_regex(texts, _NUMBER)).as_py())
 
 
-def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table:
+def scan(
+    file: DataFile, columns: Mapping[str, str], faults: Faults, form: LabelForm = ONE_CLASS
+) -> pa.Table:
     values: dict[str, list[str]] = {role: [] for role in columns}
     try:
         records = _records(file, strict=True)
@@ -102,8 +112,8 @@ def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table
                 continue
             for role, column in columns.items():
                 try:
-                    value = _value(role, record[header.index(column)])
-                    values[role].append(one_value(role, column, value))
+                    value = _value(role, record[header.index(column)], form)
+                    values[role].append(one_value(role, column, value, form))
                 except BadValue as error:
                     faults.add(error.message, error.hint, line)
     except BrokenText as error:
@@ -112,15 +122,19 @@ def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table
         return pa.table({})
     table = pa.table({role: pa.array(found, pa.string()) for role, found in values.items()})
     for role, column in columns.items():
-        if role != LABEL and _all_numbers(table.column(role)):
+        if _is_text(role) and _all_numbers(table.column(role)):
             faults.add(f"column `{column}` holds numbers, not text", TEXT_HINT, None)
     return table
 
 
-def _value(role: str, text: str) -> str | None:
+def _is_text(role: str) -> bool:
+    return role != LABEL and not is_extra(role)
+
+
+def _value(role: str, text: str, form: LabelForm) -> str | None:
     if text in _MISSING:
-        return None
-    return _one_label(text) if role == LABEL else text
+        return "" if role == LABEL and form.separator is not None else None
+    return _one_label(text) if role == LABEL and form == ONE_CLASS else text
 
 
 def line_of(file: DataFile, row: int) -> int | None:

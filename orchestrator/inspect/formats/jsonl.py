@@ -12,7 +12,9 @@ import pyarrow.json as pj
 
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile, numbered_lines
-from orchestrator.inspect.values import LABEL, BadValue, one_value
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm
+from orchestrator.inspect.values import BadValue, one_value
+from orchestrator.specs.classification import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from orchestrator.specs.task import MESSAGES
 
 _SAMPLED_LINES = 50
@@ -20,7 +22,11 @@ _BLOCK_BYTES = 4 << 20
 _TORN_HINT = "each line must be one whole JSON object; a cut-off copy ends in half a line"
 
 # A column has one of these types in a file; what mixes them is read row by row.
-_LABEL_TYPES = (pa.string(), pa.int64(), pa.bool_(), pa.float64())
+_LABEL_TYPES = {
+    SINGLE_LABEL: (pa.string(), pa.int64(), pa.bool_(), pa.float64()),
+    MULTI_LABEL: (pa.list_(pa.string()), pa.list_(pa.int64()), pa.string()),
+    REGRESSION: (pa.float64(), pa.string()),
+}
 
 
 def names(file: DataFile) -> list[str]:
@@ -35,10 +41,12 @@ def names(file: DataFile) -> list[str]:
     return list(found)
 
 
-def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
+def read(
+    file: DataFile, columns: Mapping[str, str], form: LabelForm = ONE_CLASS
+) -> pa.Table | None:
     if MESSAGES in columns:
         return None  # no column of one type
-    for label_type in _LABEL_TYPES:
+    for label_type in _LABEL_TYPES[form.problem]:
         schema = pa.schema(
             [(name, label_type if role == LABEL else pa.string()) for role, name in columns.items()]
         )
@@ -62,7 +70,9 @@ def _read(file: DataFile, schema: pa.Schema) -> pa.Table:
         return pj.read_json(stream, parse_options=parse, read_options=options)
 
 
-def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table:
+def scan(
+    file: DataFile, columns: Mapping[str, str], faults: Faults, form: LabelForm = ONE_CLASS
+) -> pa.Table:
     values: dict[str, list[str]] = {role: [] for role in columns}
     for number, line in numbered_lines(file):
         if not line.strip():
@@ -74,7 +84,7 @@ def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table
             continue
         for role, column in columns.items():
             try:
-                values[role].append(one_value(role, column, row.get(column)))
+                values[role].append(one_value(role, column, row.get(column), form))
             except BadValue as error:
                 faults.add(error.message, error.hint, number)
     if faults:

@@ -1,7 +1,7 @@
 """TFRecord: files of tf.train.Example, whose features are the columns; records have no lines.
 
 A feature must hold one value: text is bytes in UTF-8, a label such text, a whole number or a float
-that is whole.
+that is whole. Where a row has any number of labels the feature holds all of them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pyarrow as pa
 from orchestrator.inspect.examples import NoExample, Value, features
 from orchestrator.inspect.faults import Faults
 from orchestrator.inspect.files import DataFile
+from orchestrator.inspect.labels import LABEL, ONE_CLASS, LabelForm
 from orchestrator.inspect.tfrecords import Damaged, Torn, records
 from orchestrator.inspect.values import BadValue, one_value
 
@@ -36,11 +37,15 @@ def names(file: DataFile) -> list[str]:
     return list(found)
 
 
-def read(file: DataFile, columns: Mapping[str, str]) -> pa.Table | None:
+def read(
+    file: DataFile, columns: Mapping[str, str], form: LabelForm = ONE_CLASS
+) -> pa.Table | None:
     return None  # records are taken apart one by one, which is what `scan` does
 
 
-def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table:
+def scan(
+    file: DataFile, columns: Mapping[str, str], faults: Faults, form: LabelForm = ONE_CLASS
+) -> pa.Table:
     values: dict[str, list[str]] = {role: [] for role in columns}
     wrong = _WrongRecords()
     wanted = frozenset(columns.values())
@@ -55,7 +60,10 @@ def scan(file: DataFile, columns: Mapping[str, str], faults: Faults) -> pa.Table
             continue
         for role, column in columns.items():
             try:
-                values[role].append(one_value(role, column, _one(column, found.get(column, []))))
+                given = found.get(column, [])
+                is_set = role == LABEL and form.is_set
+                value = _several(column, given, form) if is_set else _one(column, given)
+                values[role].append(one_value(role, column, value, form))
             except BadValue as error:
                 wrong.add(error.message, error.hint, number)
     wrong.tell(faults)
@@ -79,7 +87,17 @@ def _one(column: str, values: list[Value]) -> str | int | float | None:
         return None
     if len(values) > 1:
         raise BadValue(f"feature `{column}` holds {len(values):,} values, not one", _ONE_HINT)
-    value = values[0]
+    return _decoded(column, values[0])
+
+
+def _several(column: str, values: list[Value], form: LabelForm) -> str | list[str | int | float]:
+    """The labels of a row: all values of the feature, or one text with a separator."""
+    found = [_decoded(column, value) for value in values]
+    first = found[0] if form.separator is not None and len(found) == 1 else None
+    return first if isinstance(first, str) else found
+
+
+def _decoded(column: str, value: Value) -> str | int | float:
     if not isinstance(value, bytes):
         return value
     try:

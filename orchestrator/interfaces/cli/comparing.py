@@ -170,7 +170,7 @@ def _measured(a: Outcome | None, b: Outcome | None) -> Iterator[Measured]:
 
 def _is_metric(name: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     """Floors and counts belong to the data, not to the model."""
-    if name.startswith((*(f"{floor}_" for floor in FLOORS), "num_")):
+    if name.startswith((*(f"{floor}_" for floor in FLOORS), "num_", "label_", "threshold")):
         return False
     return any(_number(row.get(name)) is not None for row in rows)
 

@@ -46,6 +46,8 @@ DOCUMENT_FIELDS = (
     "metrics",
     "before",
     "selection",
+    "gates",
+    "promoted",
     "seconds",
     "step",
     "checkpoint_step",
@@ -98,7 +100,9 @@ def document(outcome: Outcome) -> dict[str, Any]:
             "exit_code": FAILED,
             "problems": [],
         }
-    fields = outcome.model_dump(mode="json", exclude={"selection": {"format"}})
+    fields = outcome.model_dump(
+        mode="json", exclude={"selection": {"format"}, "gates": {"__all__": {"format"}}}
+    )
     return {name: fields[name] for name in DOCUMENT_FIELDS} | {"error": error}
 
 
@@ -112,7 +116,7 @@ def document_of_error(error: BaseException, plan: Plan | None = None) -> dict[st
             for found in plan.reasons
         ]
     values: dict[str, Any] = dict.fromkeys(DOCUMENT_FIELDS)
-    values |= {"metrics": {}, "before": {}, "seconds": {}}
+    values |= {"metrics": {}, "before": {}, "gates": [], "seconds": {}}
     values |= {"state": JobState.FAILED.value, "reason": reason.value, "message": told["message"]}
     return values | {"error": told}
 
@@ -216,6 +220,12 @@ def summary(outcome: Outcome) -> list[tuple[str, str]]:
     if (chosen := outcome.selection) is not None and chosen.step is not None:
         value = f", {chosen.metric} {figures.score(chosen.value)} on valid" if chosen.metric else ""
         rows.append(("Weights", f"of step {chosen.step}{', the last' if chosen.last else value}"))
+    for number, gate in enumerate(outcome.gates):
+        rows.append(("Gates" if number == 0 else "", gate.text))
+    if outcome.promoted is not None:
+        name = (outcome.model or "").partition("@")[0]
+        told = f"{name}@promoted is this version" if outcome.promoted else "no, a gate failed"
+        rows.append(("Promoted", told))
     if outcome.resumed_from_step is not None:
         resumed = f"from step {outcome.resumed_from_step}, attempt {outcome.attempt}"
         rows.append(("Resumed", resumed))

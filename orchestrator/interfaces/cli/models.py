@@ -97,7 +97,7 @@ def show(ref: str, store: str | None, as_json: bool) -> None:
     from orchestrator.interfaces.cli.tables import labelled, metrics_table
 
     out = console()
-    out.print(labelled(_described(version, aliases, lineage)))
+    out.print(labelled([*_described(version, aliases, lineage), *_gates(metrics)]))
     if test := metrics.get("test"):
         shown = published.shown_metrics(published.resolved_spec(lineage), test)
         out.print()
@@ -252,6 +252,17 @@ def _described(
     if commit := lineage.get("git_commit"):
         rows.append(("Commit", commit))
     return rows
+
+
+def _gates(metrics: dict[str, Any]) -> list[tuple[str, str]]:
+    """Each gate on a line, and whether the version was promoted when it was published."""
+    from orchestrator.records import GateResult
+
+    gates = [GateResult.model_validate(found) for found in metrics.get("gates") or ()]
+    if not gates:
+        return []
+    rows = [("" if number else "Gates", gate.text) for number, gate in enumerate(gates)]
+    return [*rows, ("Promoted", "yes" if metrics.get("promoted") else "no")]
 
 
 def _files_table(version: ModelVersion) -> Any:

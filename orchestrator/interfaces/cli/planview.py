@@ -19,7 +19,7 @@ from orchestrator.interfaces.cli.tables import labelled, plain_table
 from orchestrator.specs import CustomTask
 
 if TYPE_CHECKING:
-    from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan
+    from orchestrator.control.admission.records import Estimates, MemoryPlan, Plan, SplitPlan
 
 _PARTS = ("weights", "gradients", "optimizer", "activations", "logits", "buffers", "process")
 _TIMES = ("start", "before", "train", "valid", "checkpoint", "test", "publish")
@@ -126,6 +126,14 @@ def _costs(plan: Plan, found: Estimates) -> Iterator[tuple[str, str]]:
         f"{kept}{where}, scratch {figures.size(disk.scratch_bytes)}",
     )
     yield "Memory", _memory_text(found.memory)
+    if (least := plan.fewest) is not None:
+        noun = "worker" if least.workers == 1 else "workers"
+        yield (
+            "At least",
+            f"{least.workers} {noun} × {least.micro_batch_size} rows, "
+            f"{figures.size(least.worker_bytes)} each, "
+            f"about {figures.duration(least.total_seconds)}",
+        )
 
 
 def _memory_text(memory: MemoryPlan) -> str:
@@ -151,6 +159,8 @@ def _worker_table(memory: MemoryPlan) -> Table:
     if memory.device == "gpu":
         table.add_row("host, in training", figures.size(memory.host_worker_bytes))
     table.add_row("host, at load", figures.size(memory.host_load_bytes))
+    if memory.snapshot_bytes:
+        table.add_row("host, copy of a checkpoint", figures.size(memory.snapshot_bytes))
     return table
 
 
@@ -171,6 +181,12 @@ def _beside(left: Table, right: Table) -> RenderableType:
     return grid
 
 
+def _numbers(split: SplitPlan) -> str:
+    if split.label_mean is None or split.label_std is None:
+        return ""
+    return f"mean {split.label_mean:.3g}, deviation {split.label_std:.3g}"
+
+
 def _splits_table(plan: Plan) -> Table:
     table = plain_table("domain", "split", ">rows", ">cut", "classes")
     for split in plan.splits:
@@ -180,7 +196,7 @@ def _splits_table(plan: Plan) -> Table:
             f"{split.split}*" if split.held_out else split.split,
             f"{split.num_rows:,}",
             figures.NOTHING if share is None else figures.percent(share),
-            class_counts_text(split.class_counts),
+            class_counts_text(split.class_counts) or _numbers(split),
         )
     if any(split.held_out for split in plan.splits):
         table.caption = f"* held out of train, {plan.spec.spec.data.valid_fraction:g} of it"

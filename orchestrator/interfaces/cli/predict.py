@@ -1,4 +1,4 @@
-"""`orchestrator predict`: labels with probabilities, or texts, from a published model.
+"""`orchestrator predict`: labels with probabilities, numbers or texts from a published model.
 
 The one command that imports the worker to use it, and only once all input is known to be good.
 """
@@ -20,11 +20,12 @@ from orchestrator.errors import MissingExtra
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.options import store_option
 from orchestrator.interfaces.cli.output import console, json_line, json_option, print_json, say
+from orchestrator.specs.classification import TEXT, TEXT_PAIR
 
 if TYPE_CHECKING:
     from orchestrator.inspect.files import DataFile
     from orchestrator.interfaces.cli.published import Pulled
-    from orchestrator.worker.serving.loading import Answering
+    from orchestrator.worker.serving.base import Answering, Text
 
 _BATCHES_AT_ONCE = 16  # texts of like length share a batch; more at once waste less on padding
 
@@ -44,6 +45,13 @@ class Asked:
 @click.option("--task", metavar="TASK", help="Which task of a model that has several.")
 @click.option("--text", "texts", metavar="TEXT", multiple=True, help="A text; may be repeated.")
 @click.option(
+    "--text-pair",
+    "pairs",
+    metavar="TEXT",
+    multiple=True,
+    help="The second text of each --text, for a model of pairs.",
+)
+@click.option(
     "--file", metavar="FILE", help="Rows to read: .jsonl, .csv or .parquet; - is JSONL from stdin."
 )
 @click.option(
@@ -53,6 +61,9 @@ class Asked:
 )
 @click.option(
     "--text-column", default="text", show_default=True, help="Column that holds the text."
+)
+@click.option(
+    "--text-pair-column", metavar="TEXT", help="Column of the second text; absent: text_pair."
 )
 @click.option(
     "--batch-size",
@@ -67,30 +78,37 @@ def predict(
     store: str | None,
     task: str | None,
     texts: tuple[str, ...],
+    pairs: tuple[str, ...],
     file: str | None,
     out: Path | None,
     text_column: str,
+    text_pair_column: str | None,
     batch_size: int,
     as_json: bool,
 ) -> None:
     """Label or rewrite texts with a published model.
 
     Without a version the model's alias `latest` is taken. A row of a file is written out as it was
-    read, with `predicted_label`, `probability` and `probabilities` added, or `predicted_text`.
+    read, with `predicted_label`, `probability` and `probabilities` added; with `predicted_labels`
+    where there may be several, `predicted_value` of a regression, or `predicted_text`.
     """
     if bool(texts) == (file is not None):
         raise click.UsageError("give either --text (once or more) or --file")
     if file is None:
-        if out is not None:
-            raise click.UsageError("--out belongs to --file")
-        _predict_texts(Asked(model, store, task), texts, batch_size, as_json=as_json)
+        if out is not None or text_pair_column is not None:
+            option = "--out" if out is not None else "--text-pair-column"
+            raise click.UsageError(f"{option} belongs to --file")
+        _predict_texts(Asked(model, store, task), _asked(texts, pairs), batch_size, as_json=as_json)
         return
+    if pairs:
+        raise click.UsageError("--text-pair belongs to --text; a file has --text-pair-column")
     from orchestrator.interfaces.cli.texts import count_rows, text_file
 
     with text_file(file) as source:
-        num_rows = count_rows(source, text_column)
-        pulled, predictor = _ready(Asked(model, store, task))
-        rows = _predicted_rows(predictor, source, text_column, batch_size, num_rows)
+        pulled = _pulled(Asked(model, store, task))
+        columns = (text_column, _pair_column(pulled, text_pair_column))
+        num_rows = count_rows(source, *columns)
+        rows = _predicted_rows(_loaded(pulled), source, columns, batch_size, num_rows)
         if out is not None:
             _write_rows(pulled, rows, out, as_json=as_json)
         elif as_json:
@@ -100,46 +118,62 @@ def predict(
                 click.echo(json_line(row))
 
 
-def _predict_texts(asked: Asked, texts: Sequence[str], batch_size: int, *, as_json: bool) -> None:
-    for number, text in enumerate(texts, start=1):
-        if not text.strip():
-            raise click.UsageError(f"--text number {number} is empty")
-    pulled, predictor = _ready(asked)
-    predictions = predictor.predict(texts, batch_size=batch_size)
+def _asked(texts: Sequence[str], pairs: Sequence[str]) -> list[Text]:
+    """What was typed, each text beside its second."""
+    for option, given in (("--text", texts), ("--text-pair", pairs)):
+        for number, text in enumerate(given, start=1):
+            if not text.strip():
+                raise click.UsageError(f"{option} number {number} is empty")
+    if not pairs:
+        return list(texts)
+    if len(pairs) != len(texts):
+        raise click.UsageError(
+            f"give a --text-pair for each --text: {len(texts)}, not {len(pairs)}"
+        )
+    return list(zip(texts, pairs, strict=True))
+
+
+def _predict_texts(asked: Asked, texts: Sequence[Text], batch_size: int, *, as_json: bool) -> None:
+    pulled = _pulled(asked)
+    if pulled.reads_pairs not in (None, not isinstance(texts[0], str)):
+        told = "reads two texts: give --text-pair beside --text"
+        if not pulled.reads_pairs:
+            told = "reads one text: leave --text-pair out"
+        raise click.UsageError(f"{pulled.name} {told}")
+    found = _loaded(pulled).predict(texts, batch_size=batch_size)
+    rows = [_as_row(text) | answer.fields() for text, answer in zip(texts, found, strict=True)]
     if as_json:
-        rows = [
-            {"text": text} | prediction.fields()
-            for text, prediction in zip(texts, predictions, strict=True)
-        ]
         print_json({"model": pulled.name, "predictions": rows})
         return
-    from rich.text import Text
+    from orchestrator.interfaces.cli.answers import answers_table
 
-    from orchestrator.interfaces.cli.tables import plain_table
-
-    found = [prediction.fields() for prediction in predictions]
-    is_label = "predicted_label" in found[0]
-    table = plain_table("label", ">probability", "text") if is_label else plain_table("", "text")
-    for text, fields in zip(texts, found, strict=True):
-        if is_label:
-            label = Text(fields["predicted_label"], style="bold")
-            table.add_row(label, figures.score(fields["probability"]), Text(text))
-        else:
-            table.add_row("reads", Text(text))
-            table.add_row("writes", Text(fields["predicted_text"], style="bold"))
-    console().print(table)
+    console().print(answers_table(rows))
 
 
-def _ready(asked: Asked) -> tuple[Pulled, Answering]:
-    """The model in the cache, and loaded."""
+def _as_row(text: Text) -> dict[str, Any]:
+    return {TEXT: text} if isinstance(text, str) else {TEXT: text[0], TEXT_PAIR: text[1]}
+
+
+def _pair_column(pulled: Pulled, given: str | None) -> str | None:
+    """The column of second texts, where the model reads pairs."""
+    if pulled.reads_pairs is False and given is not None:
+        raise click.UsageError(f"{pulled.name} reads one text: leave --text-pair-column out")
+    return given or (TEXT_PAIR if pulled.reads_pairs else None)
+
+
+def _pulled(asked: Asked) -> Pulled:
+    """The model in the cache."""
     from orchestrator.interfaces.cli.published import of_task, pull
 
-    pulled = of_task(pull(asked.model, asked.store), asked.task)
+    return of_task(pull(asked.model, asked.store), asked.task)
+
+
+def _loaded(pulled: Pulled) -> Answering:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # transformers draws one for loading
     from orchestrator.worker.serving.loading import load_predictor
 
     try:
-        return pulled, load_predictor(pulled.folder, pulled.spec, pulled.base)
+        return load_predictor(pulled.folder, pulled.spec, pulled.base)
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"predict needs {error.name}, which is not installed",
@@ -150,16 +184,17 @@ def _ready(asked: Asked) -> tuple[Pulled, Answering]:
 def _predicted_rows(
     predictor: Answering,
     source: DataFile,
-    column: str,
+    columns: tuple[str, str | None],
     batch_size: int,
     num_rows: int,
 ) -> Iterator[dict[str, Any]]:
     from orchestrator.interfaces.cli.counting import counted
     from orchestrator.interfaces.cli.texts import batches
 
+    column, pair_column = columns
     with counted("rows predicted", num_rows) as advance:
-        for rows in batches(source, column, batch_size * _BATCHES_AT_ONCE):
-            predictions = predictor.predict([row.text for row in rows], batch_size=batch_size)
+        for rows in batches(source, column, batch_size * _BATCHES_AT_ONCE, pair_column):
+            predictions = predictor.predict([row.read for row in rows], batch_size=batch_size)
             for row, prediction in zip(rows, predictions, strict=True):
                 yield row.fields | prediction.fields()
             advance(len(rows))
@@ -176,8 +211,8 @@ def _write_rows(
     with replacing(out) as stream:
         for row in rows:
             stream.write(json_line(row) + "\n")
-            if "predicted_label" in row:
-                counts[row["predicted_label"]] += 1
+            one = [row["predicted_label"]] if "predicted_label" in row else []
+            counts.update(row.get("predicted_labels", one))
             num_rows += 1
     seconds = time.monotonic() - started
     labels = dict(counts.most_common())

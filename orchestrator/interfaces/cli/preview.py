@@ -7,7 +7,7 @@ those of the worker.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +18,19 @@ from rich.text import Text
 
 from orchestrator.errors import UserError
 from orchestrator.inspect.data import DataFacts, SplitKey
+from orchestrator.inspect.labels import (
+    LABEL,
+    ONE_CLASS,
+    LabelForm,
+    NumberFacts,
+    names_of,
+)
 from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.tokens import TokenFacts
-from orchestrator.inspect.values import LABEL
 from orchestrator.interfaces.cli import figures
 from orchestrator.interfaces.cli.tables import plain_table
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.classification import TEXT, TEXT_PAIR
 from orchestrator.specs.data import DataSpec, Split
 from orchestrator.specs.task import MESSAGES, default_columns
 from orchestrator.specs.task_checks import target_length
@@ -57,29 +64,68 @@ class SeenText:
 
 @dataclass(frozen=True, slots=True)
 class SeenRow:
-    """One row: its texts by role, and its class where it has one."""
+    """One row: its texts by role, and its class, its classes or its number where it has them.
+
+    Two texts that are read together have their tokens in `pair`, and none of their own.
+    """
 
     texts: tuple[SeenText, ...]
-    label: str | None = None
-    label_id: int | None = None
+    label: str | tuple[str, ...] | float | None = None
+    label_id: int | tuple[int, ...] | None = None
+    pair: SeenText | None = None
 
 
-def seen_rows(
-    table: pa.Table, labels: Sequence[str], tokenizer_file: Path | None, limits: Mapping[str, int]
-) -> list[SeenRow]:
+@dataclass(frozen=True, slots=True)
+class Seeing:
+    """How rows are read."""
+
+    labels: Sequence[str]
+    tokenizer_file: Path | None
+    limits: Mapping[str, int]  # role -> tokens that are kept
+    form: LabelForm = ONE_CLASS
+
+
+def seen_rows(table: pa.Table, how: Seeing) -> list[SeenRow]:
     """The rows of a table, each text tokenized and cut to the limit of its role."""
-    columns = [
-        _seen_texts(role, table.column(role).to_pylist(), tokenizer_file, limits[role])
-        for role in table.column_names
-        if role != LABEL
-    ]
-    rows = [SeenRow(texts) for texts in zip(*columns, strict=True)]
+    values = {role: table.column(role).to_pylist() for role in table.column_names if role != LABEL}
+    if TEXT_PAIR in values:
+        rows = _seen_pairs(values[TEXT], values[TEXT_PAIR], how)
+    else:
+        columns = [
+            _seen_texts(role, texts, how.tokenizer_file, how.limits[role])
+            for role, texts in values.items()
+        ]
+        rows = [SeenRow(texts) for texts in zip(*columns, strict=True)]
     if LABEL not in table.column_names:
         return rows
-    ids = {label: number for number, label in enumerate(labels)}
-    names = table.column(LABEL).to_pylist()
+    if how.form.is_number:
+        numbers = [float(text) for text in table.column(LABEL).to_pylist()]
+        return [replace(row, label=number) for row, number in zip(rows, numbers, strict=True)]
+    names = names_of(table, how.form)
+    return [_with_labels(row, found, how) for row, found in zip(rows, names, strict=True)]
+
+
+def _with_labels(row: SeenRow, names: Sequence[str], how: Seeing) -> SeenRow:
+    ids = tuple(how.labels.index(name) for name in names)
+    if how.form.is_set:
+        return replace(row, label=tuple(names), label_id=ids)
+    return replace(row, label=names[0], label_id=ids[0])
+
+
+def _seen_pairs(first: Sequence[str], second: Sequence[str], how: Seeing) -> list[SeenRow]:
+    """Both texts of a row in one sequence, of which the longer is cut first."""
+    texts = list(zip(first, second, strict=True))
+    rows = [SeenRow((SeenText(TEXT, a), SeenText(TEXT_PAIR, b))) for a, b in texts]
+    if how.tokenizer_file is None:
+        return rows
+    tokenizer = _tokenizer(how.tokenizer_file)
+    whole = tokenizer.encode_batch(texts)
+    tokenizer.enable_truncation(how.limits[TEXT], strategy="longest_first")
     return [
-        replace(row, label=name, label_id=ids[name]) for row, name in zip(rows, names, strict=True)
+        replace(row, pair=_seen("pair", f"{a} {b}", all_of_it, kept))
+        for row, (a, b), all_of_it, kept in zip(
+            rows, texts, whole, tokenizer.encode_batch(texts), strict=True
+        )
     ]
 
 
@@ -99,18 +145,27 @@ def _seen_texts(
     texts = values if role != MESSAGES else [_chat(value) for value in values]
     if tokenizer_file is None:
         return [SeenText(role, text) for text in texts]
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = _tokenizer(tokenizer_file)
     whole = tokenizer.encode_batch(texts)
     tokenizer.enable_truncation(limit)
     kept = tokenizer.encode_batch(texts)
     return [
-        SeenText(role, text, tuple(part.tokens), tuple(part.ids), len(all_of_it) - len(part))
+        _seen(role, text, all_of_it, part)
         for text, all_of_it, part in zip(texts, whole, kept, strict=True)
     ]
+
+
+def _seen(role: str, text: str, whole: Any, kept: Any) -> SeenText:
+    return SeenText(role, text, tuple(kept.tokens), tuple(kept.ids), len(whole) - len(kept))
+
+
+def _tokenizer(file: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def _chat(value: str) -> str:
@@ -137,7 +192,8 @@ def row_views(rows: Sequence[SeenRow], title: str) -> list[RenderableType]:
     for number, row in enumerate(rows, start=1):
         head = Text.assemble((f"{number}", "dim"))
         if row.label is not None:
-            head.append(f"  {row.label}", style="bold green")
+            head.append(f"  {_label_text(row.label)}", style="bold green")
+        if isinstance(row.label_id, int):
             head.append(f" (class {row.label_id})", style="dim")
         block = Table.grid(padding=(0, 2, 0, 0))
         block.add_column(style="dim", no_wrap=True)
@@ -150,8 +206,19 @@ def row_views(rows: Sequence[SeenRow], title: str) -> list[RenderableType]:
                 block.add_row("   tokens", Text(" ".join(text.tokens), style="cyan"))
             if text.num_cut:
                 head.append(f", {text.num_cut} more are cut off", style="yellow")
+        if row.pair is not None and row.pair.tokens is not None:
+            head.append(f"  {len(row.pair.tokens)} tokens", style="dim")
+            if row.pair.num_cut:
+                head.append(f", {row.pair.num_cut} more are cut off", style="yellow")
+            block.add_row("   tokens", Text(" ".join(row.pair.tokens), style="cyan"))
         views += [head, block, Text()]
     return views
+
+
+def _label_text(label: str | tuple[str, ...] | float) -> str:
+    if isinstance(label, tuple):
+        return ", ".join(label) or "no label"
+    return label if isinstance(label, str) else f"{label:g}"
 
 
 def splits_table(facts: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None) -> Table:
@@ -165,9 +232,17 @@ def splits_table(facts: DataFacts, tokens: Mapping[SplitKey, TokenFacts] | None)
             else [figures.NOTHING] * 3
         )
         name = f"{split.split}*" if split.derived else split.split
-        counts = class_counts_text(split.class_counts)
+        counts = class_counts_text(split.class_counts) or numbers_text(split.numbers)
         table.add_row(split.domain, name, f"{split.num_rows:,}", *cells, counts)
     return table
+
+
+def numbers_text(numbers: NumberFacts | None) -> str:
+    """What a regression learns: `mean 0.42, deviation 1.3, from -3 to 4`."""
+    if numbers is None:
+        return ""
+    spread = f"mean {numbers.mean:.3g}, deviation {numbers.std:.3g}"
+    return f"{spread}, from {numbers.min:g} to {numbers.max:g}"
 
 
 def draws_table(draws: Sequence[Drawn]) -> Table:
@@ -221,7 +296,11 @@ def document(
 
 
 def row_document(row: SeenRow) -> dict[str, Any]:
-    """The one text of a row with a label stands beside it; other rows have their texts by role."""
+    """The texts of a row with a label stand beside it; other rows have them by role."""
+    if row.pair is not None or (row.label is not None and len(row.texts) > 1):
+        seen = row.pair or SeenText("pair", "")
+        texts = {text.role: text.text for text in row.texts}
+        return {**texts, "label": row.label, "label_id": row.label_id, **_token_document(seen)}
     if row.label is not None and len(row.texts) == 1:
         (text,) = row.texts
         return {
@@ -255,6 +334,7 @@ def split_documents(
                 "num_rows": split.num_rows,
                 "derived": split.derived,
                 "class_counts": dict(split.class_counts),
+                "numbers": None if split.numbers is None else asdict(split.numbers),
                 "mean_tokens": None if lengths is None else round(lengths.mean, 1),
                 "p95_tokens": None if lengths is None else lengths.p95,
                 "max_tokens": None if lengths is None else lengths.max,

@@ -27,6 +27,12 @@ class Pulled:
     spec: Mapping[str, Any]
     base: Path | None = None  # of an adapter: the whole model it belongs to
 
+    @property
+    def reads_pairs(self) -> bool | None:
+        """Whether a row is two texts; None of a model from elsewhere, which may read either."""
+        task = self.spec.get("task")
+        return None if task is None else bool(task.get("pairs"))
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

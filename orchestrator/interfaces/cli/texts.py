@@ -38,6 +38,12 @@ class Row:
     text: str
     fields: dict[str, Any]
     line: int | None
+    pair: str | None = None  # the second of two texts that are read together
+
+    @property
+    def read(self) -> str | tuple[str, str]:
+        """What the model is asked about."""
+        return self.text if self.pair is None else (self.text, self.pair)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,13 @@ def text_file(place: str) -> Iterator[DataFile]:
             )
 
 
-def count_rows(file: DataFile, column: str) -> int:
+def count_rows(file: DataFile, column: str, pair_column: str | None = None) -> int:
     """How many rows there are; raises InvalidInput naming the bad ones (the first twenty)."""
     problems: list[Problem] = []
     num_bad = num_rows = 0
     for raw in _raw_rows(file):
         num_rows += 1
-        found = _text_or_problem(raw, column, file)
+        found = _row_or_problem(raw, column, pair_column, file)
         if isinstance(found, Problem):
             num_bad += 1
             if num_bad <= MOST_PROBLEMS:
@@ -100,29 +106,47 @@ def count_rows(file: DataFile, column: str) -> int:
     return num_rows
 
 
-def batches(file: DataFile, column: str, size: int) -> Iterator[list[Row]]:
+def batches(
+    file: DataFile, column: str, size: int, pair_column: str | None = None
+) -> Iterator[list[Row]]:
     """The rows in order, `size` at a time; of a file that `count_rows` has found good."""
-    rows = _good_rows(file, column)
+    rows = _good_rows(file, column, pair_column)
     while batch := list(islice(rows, size)):
         yield batch
 
 
-def _good_rows(file: DataFile, column: str) -> Iterator[Row]:
+def _good_rows(file: DataFile, column: str, pair_column: str | None) -> Iterator[Row]:
     for raw in _raw_rows(file):
-        found = _text_or_problem(raw, column, file)
+        found = _row_or_problem(raw, column, pair_column, file)
         if isinstance(found, Problem):
             raise InvalidInput([found])  # the file changed in between
-        assert raw.fields is not None
-        yield Row(found, raw.fields, raw.line)
+        yield found
 
 
-def _text_or_problem(raw: _Raw, column: str, file: DataFile) -> str | Problem:
+def _row_or_problem(
+    raw: _Raw, column: str, pair_column: str | None, file: DataFile
+) -> Row | Problem:
+    text = _text_or_problem(raw, column, file)
+    pair = None
+    if pair_column is not None and not isinstance(text, Problem):
+        pair = _text_or_problem(raw, pair_column, file, option="--text-pair-column")
+    if isinstance(text, Problem):
+        return text
+    if isinstance(pair, Problem):
+        return pair
+    assert raw.fields is not None
+    return Row(text, raw.fields, raw.line, pair)
+
+
+def _text_or_problem(
+    raw: _Raw, column: str, file: DataFile, option: str = "--text-column"
+) -> str | Problem:
     if raw.fields is None:
         assert raw.problem is not None
         message, hint = raw.problem
     elif column not in raw.fields:
         message = f"there is no column `{column}`"
-        hint = f"name the right one: --text-column ({', '.join(map(str, raw.fields))})"
+        hint = f"name the right one: {option} ({', '.join(map(str, raw.fields))})"
     else:
         try:
             return one_value(_TEXT, column, raw.fields[column])

@@ -18,14 +18,16 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from orchestrator.errors import UserCodeError
-from orchestrator.inspect.values import BadValue, one_value
+from orchestrator.inspect.labels import LABEL, LabelForm, form_of, set_of
+from orchestrator.inspect.values import BadValue, is_extra, one_value
 from orchestrator.specs import FineTuneSpec, Split, TaskSpec, TextClassification
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.worker.custom.code import UserCode, UserFunction
 from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.evaluation.classification import softmax
+from orchestrator.worker.evaluation.sums import RowSums
 from orchestrator.worker.gang import Gang
-from orchestrator.worker.tasks.base import Counts, Encoded, Task
+from orchestrator.worker.tasks.base import Counts, Encoded, GivesProbabilities, SumsRows, Task
 
 IGNORED = -100  # the label of rows that fill a short batch
 
@@ -71,10 +73,11 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
         return tables
     what, _ = functions.transform
     labels = task.labels if isinstance(task, TextClassification) else None
+    kept = Kept(form_of(task), labels)
     changed: Tables = {}
     for key, table in tables.items():
         split = "/".join(key)
-        changed[key] = _transformed(table, split, functions.transform, labels)
+        changed[key] = _transformed(table, split, functions.transform, kept)
         if not changed[key].num_rows:
             raise UserCodeError(f"{what} leaves no row of {split}")
     digests = [table_digest(table) for table in changed.values()]
@@ -86,37 +89,58 @@ def transformed(tables: Tables, functions: Functions, task: TaskSpec, gang: Gang
     return changed
 
 
-def _transformed(
-    table: pa.Table, split: str, transform: Named, labels: Sequence[str] | None
-) -> pa.Table:
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the labels of rows are to be."""
+
+    form: LabelForm
+    labels: Sequence[str] | None  # None where any goes
+
+
+def _transformed(table: pa.Table, split: str, transform: Named, kept: Kept) -> pa.Table:
     what, function = transform
-    roles = table.column_names
-    columns: dict[str, list[str]] = {role: [] for role in roles}
+    roles = [role for role in table.column_names if not is_extra(role)]
+    extra = [role for role in table.column_names if is_extra(role)]
+    columns: dict[str, list[str]] = {role: [] for role in table.column_names}
     for number, row in enumerate(table.to_pylist(), start=1):
-        made = function(dict(row))
+        seen = {role: row[role] for role in roles}
+        made = function(_as_users_see_it(seen, kept.form))
         if made is None:
             continue
         which = f"{what}, row {number} of {split}"
-        for role, value in _checked(made, roles, labels, which).items():
+        for role, value in _checked(made, roles, kept, which).items():
             columns[role].append(value)
+        for role in extra:  # what rows are told apart by stays with them
+            columns[role].append(row[role])
     return pa.table({role: pa.array(values, pa.string()) for role, values in columns.items()})
 
 
-def _checked(
-    made: Any, roles: Sequence[str], labels: Sequence[str] | None, what: str
-) -> dict[str, str]:
+def _as_users_see_it(row: dict[str, str], form: LabelForm) -> dict[str, Any]:
+    """Sets of labels as lists, numbers as numbers."""
+    seen: dict[str, Any] = dict(row)
+    if LABEL in row and form.is_set:
+        seen[LABEL] = set_of(row[LABEL])
+    elif LABEL in row and form.is_number:
+        seen[LABEL] = float(row[LABEL])
+    return seen
+
+
+def _checked(made: Any, roles: Sequence[str], kept: Kept, what: str) -> dict[str, str]:
     """A row as the system works with it; other keys are dropped."""
     if not isinstance(made, Mapping) or not set(roles) <= set(made):
         raise UserCodeError(f"{what}: gave {made!r:.80}, not None or a mapping of {_and(roles)}")
     try:
-        row = {role: one_value(role, role, made[role]) for role in roles}
+        row = {role: one_value(role, role, made[role], kept.form) for role in roles}
     except BadValue as error:
         raise UserCodeError(f"{what}: {error.message}", hint=error.hint) from None
-    if labels is not None and row["label"] not in labels:
-        raise UserCodeError(
-            f"{what}: gave the label {row['label']!r}, which the task does not know",
-            hint="list every label in task.labels",
-        )
+    if kept.labels is None:
+        return row
+    for label in set_of(row[LABEL]) if kept.form.is_set else [row[LABEL]]:
+        if label not in kept.labels:
+            raise UserCodeError(
+                f"{what}: gave the label {label!r}, which the task does not know",
+                hint="list every label in task.labels",
+            )
     return row
 
 
@@ -168,9 +192,10 @@ class CustomizedTask:
         what, function = self._functions.loss
         logits: torch.Tensor = outputs.logits.float()
         counts = labels != IGNORED
+        whole_rows = counts if counts.dim() == 1 else counts.all(dim=1)
         if not bool(counts.any()):
             return logits.sum() * 0.0  # a share of nothing, in which every rank still takes part
-        loss = function(logits[counts], labels[counts])
+        loss = function(logits[whole_rows], labels[whole_rows])
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.is_floating_point():
             raise UserCodeError(f"{what} gave {loss!r:.80}, not a tensor of one number")
         if logits.requires_grad and not loss.requires_grad:
@@ -197,8 +222,16 @@ class CustomizedTask:
     ) -> dict[str, list[float]]:
         return self._task.intervals(predictions, labels, num_samples, seed)
 
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        assert isinstance(self._task, SumsRows), "slices are refused where there is nothing to sum"
+        return self._task.row_sums(predictions, labels)
+
     def _custom(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        probabilities = softmax(predictions)
+        probabilities = (
+            self._task.probabilities(predictions)
+            if isinstance(self._task, GivesProbabilities)
+            else softmax(predictions)
+        )
         found = {}
         for name, (what, function) in self._functions.metrics.items():
             value = function(labels.copy(), probabilities.copy())

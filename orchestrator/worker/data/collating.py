@@ -22,3 +22,12 @@ def pad_rows(
         input_ids[number, where] = torch.tensor(row, dtype=torch.long)
         attention_mask[number, where] = 1
     return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+def pad_like(attention_mask: torch.Tensor, rows: Sequence[Sequence[int]]) -> torch.Tensor:
+    """Further values of the tokens that a mask of `pad_rows` shows, and 0 beside them."""
+    padded = torch.zeros_like(attention_mask)
+    padded[attention_mask.bool()] = torch.tensor(
+        [value for row in rows for value in row], dtype=padded.dtype
+    )
+    return padded

@@ -22,7 +22,7 @@ from orchestrator.inspect.files import file_digest
 from orchestrator.specs import FineTuneSpec
 from orchestrator.worker.data.splits import table_digest
 from orchestrator.worker.data.stored import RowCache
-from orchestrator.worker.tasks.base import Encoded, Task
+from orchestrator.worker.tasks.base import Encoded, HidesTokens, Task
 
 FORMAT = 2
 _LIBRARIES = ("tokenizers", "transformers")
@@ -57,7 +57,10 @@ class RowEncoder:
 
     def __call__(self, table: pa.Table) -> Encoded:
         key = _digest([self.settings, table_digest(table)])[:40]
-        return self.cache.rows(key, lambda: self._encode(table))
+        rows = self.cache.rows(key, lambda: self._encode(table))
+        if isinstance(self.task, HidesTokens):
+            return self.task.hidden(rows, self.tokenizer)
+        return rows
 
     def _encode(self, table: pa.Table) -> Encoded:
         with _left_as_it_is(self.tokenizer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +29,7 @@ class Splits:
     valid: dict[str, Encoded]
     test: dict[str, Encoded]
     num_rows: dict[str, dict[str, int]]  # domain -> split -> rows
+    test_rows: dict[str, pa.Table] = field(default_factory=dict)  # as read, with slices' columns
 
 
 def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
@@ -39,7 +40,7 @@ def load_tables(spec: FineTuneSpec, cache: Path) -> dict[SplitKey, pa.Table]:
         cache: Local folder for copies of what lies in object stores.
     """
     fetch = partial(local_copy, cache_dir=cache)
-    return read_tables(spec, base_dir=Path("/"), fetch=fetch)
+    return read_tables(spec, base_dir=Path("/"), fetch=fetch, with_extra=True)
 
 
 def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: Encode) -> Splits:
@@ -62,6 +63,7 @@ def encode_splits(spec: FineTuneSpec, tables: dict[SplitKey, pa.Table], encode: 
         valid=encoded("valid"),
         test=encoded("test"),
         num_rows=num_rows,
+        test_rows={name: table for (name, split), table in tables.items() if split == "test"},
     )
 
 

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from transformers import PreTrainedTokenizerBase
 
 from orchestrator.inspect.data import SplitKey
 from orchestrator.specs import FineTuneSpec, training_domains
 from orchestrator.specs.task_views import key_of, task_of_key, task_views
 from orchestrator.worker.data.batches import PADDING
-from orchestrator.worker.data.splits import Encode, Splits, table_digest
-from orchestrator.worker.tasks.base import Encoded
+from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.splits import Encode, Splits, encode_splits, table_digest
+from orchestrator.worker.tasks.base import Encoded, HasParts, Task
 
 NO_TASK = -1
 
@@ -40,6 +42,23 @@ class TaskRows:
         at = int(np.searchsorted(self._ends, index, side="right"))
         begin = int(self._ends[at - 1]) if at else 0
         return {**self._parts[at][index - begin], "task": self._tasks[at]}
+
+
+def read_splits(
+    spec: FineTuneSpec,
+    tables: dict[SplitKey, pa.Table],
+    task: Task,
+    tokenizer: PreTrainedTokenizerBase,
+    place: Place,
+) -> Splits:
+    """The splits of a job as its task encodes them, or as each of several does."""
+    if not isinstance(task, HasParts):
+        return encode_splits(spec, tables, RowEncoder.of(spec, task, tokenizer, place))
+    encoders = {
+        name: RowEncoder.of(view, task.task(name), tokenizer, place)
+        for name, view in task_views(spec).items()
+    }
+    return encode_tasks(spec, tables, encoders)
 
 
 def encode_tasks(

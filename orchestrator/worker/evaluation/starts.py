@@ -15,6 +15,9 @@ from orchestrator.storage.scores import ScoreCache, score_key
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.tasks.base import Task, WritesTexts
 
+_NOT_MEASURED = {"metrics", "before", "slices", "explain", "explanations", "gates"}
+"""Fields of `evaluation` that leave the start's figures as they are."""
+
 Figures = dict[str, dict[str, Any]]
 
 
@@ -51,7 +54,7 @@ def start_key(launch: Launch, task_version: str) -> str:
             "base": launch.identity.base,
             "task": spec.task.model_dump(mode="json"),
             "task_version": task_version,
-            "evaluation": spec.evaluation.model_dump(mode="json", exclude={"metrics", "before"}),
+            "evaluation": spec.evaluation.model_dump(mode="json", exclude=_NOT_MEASURED),
             "lengths": [spec.training.max_length, spec.training.max_target_length],
             "seed": spec.training.seed,  # of the bootstrap
             "transform": spec.data.transform,

@@ -129,14 +129,14 @@ class SharedModel(PreTrainedModel):  # type: ignore[no-untyped-call]
                     together |= of_head
                 write_weights(whole, together, folder / name)
 
-    def write_state(self, folder: Path) -> None:
+    def write_state(self, state: State, folder: Path) -> None:
         """What a resumed training loads: every weight once, under this model's own names."""
         folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.detach() for name, value in self.named_parameters()}
-        tensors |= {
-            name: value for name, value in self.named_buffers() if name in self.state_dict()
-        }
-        save_file({k: v.cpu().contiguous() for k, v in tensors.items()}, folder / SAFE_WEIGHTS_NAME)
+        once: dict[int, str] = {}  # tied weights are one tensor under two names
+        for name, value in self.state_dict().items():
+            once.setdefault(value.data_ptr(), name)
+        tensors = {name: state[name].detach().cpu().contiguous() for name in once.values()}
+        save_file(tensors, folder / SAFE_WEIGHTS_NAME)
 
     @contextmanager
     def _whole(self, at: int) -> Iterator[PreTrainedModel]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from orchestrator.records import Launch, SelectionOutcome
+from orchestrator.records import GateResult, Launch, SelectionOutcome
 from orchestrator.specs import (
+    METRICS_TO_MINIMIZE,
     AdapterMethod,
     CausalLm,
     FineTuneSpec,
@@ -20,17 +21,19 @@ from orchestrator.specs import (
     TaskSpec,
     TextClassification,
 )
+from orchestrator.specs.classification import MULTI_LABEL, REGRESSION
 from orchestrator.specs.metrics import FLOORS, floor_of
 from orchestrator.specs.runtime_checks import entry_points
 from orchestrator.specs.task_views import (
     learned_keys,
-    metrics_of,
+    metrics_of_job,
     plain_task,
     task_of_key,
     tasks_of,
 )
-from orchestrator.specs.tasks import TaskEntry
 from orchestrator.storage.adapters import Origin
+from orchestrator.worker.publishing.fairness import fairness_note, fairness_part
+from orchestrator.worker.publishing.tasks_part import use_of_tasks
 
 Figures = dict[str, dict[str, Any]]
 
@@ -42,6 +45,9 @@ _PIPELINES = {
 }
 """By task: what hubs call it."""
 
+_PROBLEM_TYPES = {MULTI_LABEL: "multi_label_classification", REGRESSION: "regression"}
+"""What a config must say, where the head is not one of single labels."""
+
 
 @dataclass(frozen=True, slots=True)
 class Loads:
@@ -50,6 +56,7 @@ class Loads:
     kind: str = "AutoModelForSequenceClassification"  # transformers' class
     adapter_of: Origin | None = None  # the base that the weights belong to, if they are not whole
     heads: bool = False  # whether each of several tasks has a folder of its own
+    gates: tuple[GateResult, ...] = ()  # what decides about the alias `promoted`
 
 
 WHOLE_CLASSIFIER = Loads()
@@ -79,7 +86,10 @@ def model_card(
         _summary(launch, selection),
         "## Results on test",
         _results(launch, metrics, before),
+        *_per_label(launch, metrics),
+        *_fairness(metrics),
         *_calibration(metrics, before),
+        *_gates(loads.gates),
         "## Data",
         _data(launch, rows),
         "## Use",
@@ -146,7 +156,12 @@ def _base(launch: Launch) -> str:
 
 def _shown(launch: Launch) -> tuple[str, ...]:
     spec = launch.spec.spec
-    return spec.evaluation.shown_metrics or metrics_of(spec).shown
+    return spec.evaluation.shown_metrics or metrics_of_job(spec).shown
+
+
+def _main(launch: Launch) -> str:
+    """The metric whose floor is shown."""
+    return metrics_of_job(launch.spec.spec).shown[0]
 
 
 def _task_of(spec: FineTuneSpec, key: str) -> TaskSpec:
@@ -163,8 +178,18 @@ def _what(launch: Launch) -> str:
 
 def _described(task: TaskSpec) -> str:
     if isinstance(task, TextClassification):
-        return f"{task.type} into {', '.join(task.labels or ())}"
+        return _classified(task)
     return f"{task.type} of {task.rows} rows" if isinstance(task, CausalLm) else task.type
+
+
+def _classified(task: TextClassification) -> str:
+    of = " of pairs of texts" if task.has_pairs else ""
+    if task.kind == REGRESSION:
+        return f"{task.type}{of} as a regression: a number for each"
+    labels = ", ".join(task.labels or ())
+    if task.kind == MULTI_LABEL:
+        return f"{task.type}{of} with any number of {labels}, from {task.decides_from:g} on"
+    return f"{task.type}{of} into {labels}"
 
 
 def _summary(launch: Launch, selection: SelectionOutcome) -> str:
@@ -185,7 +210,7 @@ def _summary(launch: Launch, selection: SelectionOutcome) -> str:
 
 def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
     shown = _shown(launch)
-    main = metrics_of(launch.spec.spec).shown[0]
+    main = _main(launch)
     learned = learned_keys(launch.spec.spec)
     floors = {name for values in metrics.values() for name in FLOORS if f"{name}_{main}" in values}
     rows = []
@@ -207,6 +232,37 @@ def _results(launch: Launch, metrics: Figures, before: Figures) -> str:
         *("floor" for _ in floors),
     ]
     return _table(header, rows) + "\n\n" + note
+
+
+def _per_label(launch: Launch, metrics: Figures) -> list[str]:
+    """Of models that give any number of labels: how each fares on each domain."""
+    task = launch.spec.spec.task
+    if not isinstance(task, TextClassification) or task.kind != MULTI_LABEL:
+        return []
+    rows = [
+        [domain, name, str(found["support"]), str(found["given"])]
+        + [f"{found[figure]:.3f}" for figure in ("precision", "recall", "f1")]
+        for domain, values in metrics.items()
+        for name, found in values.get("per_class", {}).items()
+    ]
+    header = ["domain", "label", "rows with it", "given", "precision", "recall", "f1"]
+    return ["## Each label on test", _table(header, rows)]
+
+
+def _fairness(metrics: Figures) -> list[str]:
+    header, lines = fairness_part(metrics)
+    if not lines:
+        return []
+    return ["## Fairness", _table(header, lines), fairness_note(metrics)]
+
+
+def _gates(gates: tuple[GateResult, ...]) -> list[str]:
+    if not gates:
+        return []
+    passed = all(gate.passed for gate in gates)
+    verdict = "All are passed: this version is promoted." if passed else "It is not promoted."
+    lines = "\n".join(f"- {gate.text}" for gate in gates)
+    return ["## Gates on valid", f"{lines}\n\n{verdict}"]
 
 
 CALIBRATION = ("ece", "brier", "loss")
@@ -275,27 +331,13 @@ def _use(launch: Launch, loads: Loads) -> str:
         f'tokenizer = AutoTokenizer.from_pretrained("{folder}")',
     ]
     if tasks:
-        return "\n".join(["```python", *lines, "```"]) + _use_of_tasks(tasks, loads)
+        return "\n".join(["```python", *lines, "```"]) + use_of_tasks(tasks, has_heads=loads.heads)
     task = launch.spec.spec.task
+    if isinstance(task, TextClassification) and task.has_pairs:
+        lines += ["", 'inputs = tokenizer(text, text_pair, truncation=True, return_tensors="pt")']
     prompt = getattr(task, "prompt", None)
     read = f"\n\nThe model reads `{prompt}`." if prompt else ""
     return "\n".join(["```python", *lines, "```"]) + read
-
-
-def _use_of_tasks(tasks: Mapping[str, TaskEntry], loads: Loads) -> str:
-    if loads.heads:
-        folders = ", ".join(f"`{name}`" for name in tasks)
-        return (
-            f"\n\nEach task has a folder with the whole model of its own head: {folders}. The base "
-            "that they share is in the folder above them: `AutoModel` loads it, and another job "
-            "may start from it."
-        )
-    read = [f"`{name}`: `{prompt}`" for name, t in tasks.items() if (prompt := _prompt(t))]
-    return "\n\nAll tasks have this one model." + (f" It reads {', '.join(read)}." if read else "")
-
-
-def _prompt(task: TaskEntry) -> str | None:
-    return getattr(task, "prompt", None)
 
 
 def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
@@ -303,10 +345,13 @@ def _use_of_adapter(launch: Launch, origin: Origin, kind: str) -> str:
     task = launch.spec.spec.task
     loaded = f'base = {kind}.from_pretrained("{origin.loadable}")\n'
     if isinstance(task, TextClassification):
+        problem = _PROBLEM_TYPES.get(task.kind)
+        more = f', problem_type="{problem}"' if problem else ""
         loaded = (
-            f"labels = {list(task.labels or ())!r}\n"
+            f"labels = {list(task.labels or ('value',))!r}\n"
             f"base = {kind}.from_pretrained(\n"
-            f'    "{origin.loadable}", num_labels=len(labels), id2label=dict(enumerate(labels))\n'
+            f'    "{origin.loadable}", num_labels=len(labels), '
+            f"id2label=dict(enumerate(labels)){more}\n"
             ")\n"
         )
     return (
@@ -326,20 +371,22 @@ def _limits(launch: Launch, metrics: Figures) -> str:
         f"- Texts are cut to {spec.training.max_length} tokens.",
         "- The figures hold for the domains in the table; on other text they are unknown.",
     ]
-    main = metrics_of(spec).shown[0]
-    weak = [
-        domain
-        for domain, values in metrics.items()
-        if main in values
-        and (floor := floor_of(values, main)) is not None
-        and values[main] <= floor
-    ]
+    main = _main(launch)
+    weak = [domain for domain, values in metrics.items() if _is_weak(values, main)]
     if weak:
         lines.append(f"- No better than the floor on: {', '.join(weak)}.")
     if not trained.issuperset(metrics):
         elsewhere = ", ".join(sorted(set(metrics) - trained))
         lines.append(f"- Never saw text of: {elsewhere}; the figures there show transfer.")
     return "\n".join(lines)
+
+
+def _is_weak(values: dict[str, Any], metric: str) -> bool:
+    floor = floor_of(values, metric)
+    if floor is None or metric not in values:
+        return False
+    smaller = metric in METRICS_TO_MINIMIZE
+    return bool(values[metric] >= floor if smaller else values[metric] <= floor)
 
 
 def _table(header: list[str], rows: Iterable[list[str]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -48,6 +49,7 @@ def lineage(
     seconds: dict[Phase, float],
     attempts: list[dict[str, Any]],
     code: Code | None = None,
+    engine: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """The contents of `lineage.json`.
 
@@ -56,6 +58,7 @@ def lineage(
         seconds: Its phases.
         attempts: One entry an Attempt of the job, oldest first, with what it resumed from.
         code: The user's, where there is any.
+        engine: What was chosen by what is installed: attention, optimizer.
     """
     model = launch.spec.spec.model
     return {
@@ -73,6 +76,7 @@ def lineage(
             "resolved": launch.spec.model_dump(mode="json", exclude_none=True),
         },
         "packages": package_versions(),
+        "engine": dict(engine or {}),
         "git_commit": launch.git_commit,
         "seconds": {phase.value: round(value, 3) for phase, value in seconds.items()},
         "attempts": attempts,

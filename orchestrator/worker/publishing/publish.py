@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ class Beside:
 
     card: str  # the README.md, where the folder has none
     code: Code | None = None  # the user's, where there is any
+    engine: Mapping[str, str] = field(default_factory=dict)  # what was chosen here
     adapter_of: Origin | None = None  # the base that the weights belong to, if not whole
 
 
@@ -50,6 +52,7 @@ def publish(
         {"attempt": number, **checkpoints.attempt_record(number)}
         for number in checkpoints.attempts()
     ]
+    told = gates_told(outcome)
     _write(
         folder / "metrics.json",
         {
@@ -57,15 +60,28 @@ def publish(
             "test": outcome.metrics,
             "before": outcome.before,
             "selection": outcome.selection.model_dump(),
+            **told,
         },
     )
-    written = lineage(launch, outcome.seconds, attempts, beside.code)
+    written = lineage(launch, outcome.seconds, attempts, beside.code, beside.engine) | told
     if beside.adapter_of is not None:
         written["adapter_of"] = beside.adapter_of.document()
     _write(folder / LINEAGE_FILE, written)
     if not (folder / "README.md").exists():
         (folder / "README.md").write_text(beside.card)
-    return ModelRegistry(open_store(launch.store)).publish(name, folder, run=launch.job)
+    registry = ModelRegistry(open_store(launch.store))
+    version = registry.publish(name, folder, run=launch.job)
+    if outcome.promoted:
+        registry.promote(version)
+    return version
+
+
+def gates_told(outcome: Outcome) -> dict[str, Any]:
+    """What a model's documents say of its gates; nothing where it has none."""
+    if outcome.promoted is None:
+        return {}
+    gates = [gate.model_dump(exclude={"format"}) for gate in outcome.gates]
+    return {"gates": gates, "promoted": outcome.promoted}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-
-class Answer(Protocol):
-    """What a model makes of one text."""
-
-    def fields(self) -> dict[str, Any]:
-        """What a row is written out with."""
-        ...
-
-
-class Answering(Protocol):
-    """A model ready to answer."""
-
-    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> Sequence[Answer]:
-        """One answer a text, in order."""
-        ...
-
+from orchestrator.worker.serving.base import Answering
 
 WRITES = ("causal-lm", "translation", "summarization")
 
@@ -34,10 +19,12 @@ def load_predictor(folder: Path, spec: Mapping[str, Any], base: Path | None = No
         spec: The body of its resolved spec; empty for models from elsewhere, which classify.
         base: Of an adapter, the whole model it belongs to.
     """
-    if spec.get("task", {}).get("type") in WRITES:
+    task = spec.get("task", {})
+    if task.get("type") in WRITES:
         from orchestrator.worker.serving.write import TextPredictor
 
         return TextPredictor.load(folder, spec, base)
     from orchestrator.worker.serving.predict import Predictor
 
-    return Predictor.load(folder, spec.get("training", {}).get("max_length"), base)
+    length = spec.get("training", {}).get("max_length")
+    return Predictor.load(folder, length, base, task.get("threshold"))

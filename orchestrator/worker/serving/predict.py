@@ -1,4 +1,4 @@
-"""Labels with probabilities from a published model's folder; called by `orchestrator predict`."""
+"""Labels, sets of labels or numbers from a published folder; called by `orchestrator predict`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,18 @@ from transformers import (
 from transformers.utils import logging
 
 from orchestrator.errors import UserError
+from orchestrator.specs import TextClassification
+from orchestrator.specs.classification import DEFAULT_THRESHOLD
 from orchestrator.storage.adapters import LINEAGE_FILE
-from orchestrator.worker.data.collating import pad_rows
+from orchestrator.worker.data.collating import pad_like, pad_rows
 from orchestrator.worker.models.loading import load_tokenizer, on_device
+from orchestrator.worker.serving.base import Text
+from orchestrator.worker.tasks.text_classification import (
+    SEGMENTS,
+    LabelSet,
+    OneNumber,
+    answers_of,
+)
 
 DEFAULT_MAX_LENGTH = 512
 
@@ -42,20 +51,55 @@ class Prediction:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class SetPrediction:
+    """The labels of one text, the likeliest first, and the probability of every label."""
+
+    labels: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    def fields(self) -> dict[str, Any]:
+        """What a row is written out with."""
+        return {"predicted_labels": list(self.labels), "probabilities": self.probabilities}
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPrediction:
+    """The number of one text."""
+
+    value: float
+
+    def fields(self) -> dict[str, Any]:
+        """What a row is written out with."""
+        return {"predicted_value": self.value}
+
+
+AnyPrediction = Prediction | SetPrediction | NumberPrediction
+
+
 class Predictor:
     """A classifier ready to answer; `load` reads safetensors and runs no code of the folder."""
 
     def __init__(
-        self, model: torch.nn.Module, tokenizer: PreTrainedTokenizerBase, max_length: int
+        self,
+        model: torch.nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        threshold: float = DEFAULT_THRESHOLD,
     ) -> None:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = on_device(model, self.device)
         self._tokenizer = tokenizer
         self._max_length = max_length
+        self._threshold = threshold
 
     @classmethod
     def load(
-        cls, folder: Path, max_length: int | None = None, base: Path | None = None
+        cls,
+        folder: Path,
+        max_length: int | None = None,
+        base: Path | None = None,
+        threshold: float | None = None,
     ) -> Predictor:
         """Reads a model folder.
 
@@ -63,6 +107,7 @@ class Predictor:
             folder: A published version, pulled.
             max_length: Tokens a text is cut to; absent: the longest the model takes, at most 512.
             base: Of an adapter, the whole model it belongs to.
+            threshold: From which a label of several is given; absent: 0.5.
 
         Raises UserError where it is no text classifier: scripts publish what they like.
         """
@@ -75,7 +120,7 @@ class Predictor:
             getattr(model.config, "max_position_embeddings", DEFAULT_MAX_LENGTH),
             DEFAULT_MAX_LENGTH,
         )
-        return cls(model, tokenizer, max_length or longest)
+        return cls(model, tokenizer, max_length or longest, threshold or DEFAULT_THRESHOLD)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -83,25 +128,46 @@ class Predictor:
         names: dict[int, str] = self._model.config.id2label  # type: ignore[union-attr,assignment]
         return tuple(names[number] for number in sorted(names))
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Prediction]:
-        """One Prediction a text, in order; texts of like length share a batch."""
+    def predict(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[AnyPrediction]:
+        """One answer a text or a pair of texts, in order; those of like length share a batch."""
         if not texts:
             return []
-        encoded = self._tokenizer(list(texts), truncation=True, max_length=self._max_length)
+        encoded = self._encoded(texts)
         token_ids: list[list[int]] = encoded["input_ids"]
         order = sorted(range(len(token_ids)), key=lambda index: len(token_ids[index]))
-        found: dict[int, Prediction] = {}
+        found: dict[int, AnyPrediction] = {}
         for batch in _chunks(order, batch_size):
             rows = pad_rows([token_ids[index] for index in batch], self._tokenizer)
+            if SEGMENTS in encoded:
+                segments = [encoded[SEGMENTS][index] for index in batch]
+                rows[SEGMENTS] = pad_like(rows["attention_mask"], segments)
             with torch.no_grad():
                 inputs = {key: value.to(self.device) for key, value in rows.items()}
                 logits = self._model(**inputs).logits.float()
-            for index, row in zip(batch, logits.softmax(dim=-1).tolist(), strict=True):
+            for index, row in zip(batch, logits, strict=True):
                 found[index] = self._prediction(row)
         return [found[index] for index in range(len(token_ids))]
 
-    def _prediction(self, row: list[float]) -> Prediction:
-        probabilities = dict(zip(self.labels, row, strict=True))
+    def _encoded(self, texts: Sequence[Text]) -> dict[str, list[list[int]]]:
+        """Token ids, and of pairs which text a token is of, where the tokenizer tells."""
+        how: dict[str, Any] = {"truncation": True, "max_length": self._max_length}
+        if isinstance(texts[0], str):
+            return {"input_ids": self._tokenizer(list(texts), **how)["input_ids"]}
+        first, second = ([pair[at] for pair in texts] for at in (0, 1))
+        encoded = self._tokenizer(first, second, **how)
+        return {key: encoded[key] for key in ("input_ids", SEGMENTS) if key in encoded}
+
+    def _prediction(self, logits: torch.Tensor) -> AnyPrediction:
+        kind = getattr(self._model.config, "problem_type", None)
+        if kind == OneNumber.problem_type:
+            return NumberPrediction(float(logits[0]))
+        is_set = kind == LabelSet.problem_type
+        chances = logits.sigmoid() if is_set else logits.softmax(dim=-1)
+        probabilities = dict(zip(self.labels, chances.tolist(), strict=True))
+        if is_set:
+            by_chance = sorted(probabilities, key=lambda name: -probabilities[name])
+            given = [name for name in by_chance if probabilities[name] >= self._threshold]
+            return SetPrediction(tuple(given), probabilities)
         return Prediction(max(probabilities, key=probabilities.__getitem__), probabilities)
 
 
@@ -117,15 +183,15 @@ def _adapted(folder: Path, base: Path) -> torch.nn.Module:
     from peft import PeftModel
 
     lineage = json.loads((folder / LINEAGE_FILE).read_bytes())
-    labels: list[str] = lineage["spec"]["resolved"]["spec"]["task"]["labels"]
-    names = dict(enumerate(labels))
-    ids = {label: number for number, label in names.items()}
+    task = lineage["spec"]["resolved"]["spec"]["task"]
+    answers = answers_of(TextClassification.model_validate(task))
     with _unheard():
         whole = _whole(
             base,
-            num_labels=len(labels),
-            id2label=names,
-            label2id=ids,
+            num_labels=len(answers.names),
+            id2label=dict(enumerate(answers.names)),
+            label2id={name: number for number, name in enumerate(answers.names)},
+            problem_type=answers.problem_type,
             ignore_mismatched_sizes=True,
         )
         model: torch.nn.Module = PeftModel.from_pretrained(whole, folder, torch_device="cpu")

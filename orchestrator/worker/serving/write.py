@@ -17,6 +17,7 @@ from orchestrator.specs import CausalLm, GenerationSpec, Summarization, TaskSpec
 from orchestrator.worker.data.prompts import prompt_ids
 from orchestrator.worker.evaluation.generation import Writer
 from orchestrator.worker.models.loading import load_tokenizer, on_device
+from orchestrator.worker.serving.base import Text
 from orchestrator.worker.tasks.causal_lm import CausalLmTask
 from orchestrator.worker.tasks.writing import writing_of, writing_task
 
@@ -76,11 +77,12 @@ class TextPredictor:
         writer = Writer(on_device(answering, device), tokenizer, settings, after_prompt)
         return cls(task, whole, writer, length)
 
-    def predict(self, texts: Sequence[str], *, batch_size: int = 32) -> list[Written]:
+    def predict(self, texts: Sequence[Text], *, batch_size: int = 32) -> list[Written]:
         """One text a text, in order."""
+        alone = [text if isinstance(text, str) else text[0] for text in texts]
         settings = self.writer.settings.model_copy(update={"batch_size": batch_size})
         writer = replace(self.writer, settings=settings)
-        return [Written(text) for text in writer.write(self._prompts(texts))]
+        return [Written(text) for text in writer.write(self._prompts(alone))]
 
     def _prompts(self, texts: Sequence[str]) -> list[list[int]]:
         tokenizer = self.writer.tokenizer

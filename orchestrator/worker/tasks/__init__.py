@@ -8,9 +8,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from orchestrator.errors import UserError
-from orchestrator.specs import CausalLm, FineTuneSpec, TextClassification
+from orchestrator.specs import (
+    CausalLm,
+    Denoising,
+    FineTuneSpec,
+    MaskedLm,
+    TextClassification,
+)
+from orchestrator.specs.method import splits_texts
 from orchestrator.specs.task_checks import WRITES_TEXT
-from orchestrator.specs.task_views import predicts_tokens, task_views
+from orchestrator.specs.task_views import has_heads, task_views
+from orchestrator.worker.data.pieces import Pieces
 from orchestrator.worker.tasks.base import Task
 
 
@@ -22,7 +30,7 @@ def task_for(spec: FineTuneSpec, base: Path) -> Task:
         return SeveralTasks(
             {name: task_for(view, base) for name, view in task_views(spec).items()},
             [entry.weight for entry in spec.tasks.values()],
-            own_heads=not predicts_tokens(spec),
+            own_heads=has_heads(spec),
         )
     task, training = spec.task, spec.training
     if isinstance(task, TextClassification):
@@ -32,7 +40,15 @@ def task_for(spec: FineTuneSpec, base: Path) -> Task:
     if isinstance(task, CausalLm):
         from orchestrator.worker.tasks.causal_lm import CausalLmTask
 
-        return CausalLmTask(task, training.max_length)
+        return CausalLmTask(task, training.max_length, split=_pieces(spec).split)
+    if isinstance(task, MaskedLm):
+        from orchestrator.worker.tasks.masked_lm import MaskedLmTask
+
+        return MaskedLmTask(task, _pieces(spec), training.seed)
+    if isinstance(task, Denoising):
+        from orchestrator.worker.tasks.denoising import DenoisingTask
+
+        return DenoisingTask(task, base, _pieces(spec), training.seed)
     if isinstance(task, WRITES_TEXT):
         from orchestrator.worker.tasks.writing import writing_task
 
@@ -42,3 +58,7 @@ def task_for(spec: FineTuneSpec, base: Path) -> Task:
         f"task.type: {task.type} cannot be trained by this release",
         hint="write text-classification",
     )
+
+
+def _pieces(spec: FineTuneSpec) -> Pieces:
+    return Pieces(spec.training.max_length, splits_texts(spec.method))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from orchestrator.worker.evaluation.sums import RowSums
 from orchestrator.worker.evaluation.texts import Texts
 
 
@@ -77,6 +78,22 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class GivesProbabilities(Protocol):
+    """A task whose predictions are not simply to be normalized over classes."""
+
+    def probabilities(self, predictions: np.ndarray) -> np.ndarray:
+        """What a function of the user's own is given in place of the predictions."""
+        ...
+
+
+@runtime_checkable
+class SumsRows(Protocol):
+    """A task whose forced metrics any group of rows has (`evaluation.slices`)."""
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums: ...
+
+
+@runtime_checkable
 class Counts(Protocol):
     """A task whose loss is divided by something else than the number of labels that count."""
 
@@ -116,6 +133,20 @@ class EncodedTexts(Encoded, Protocol):
 
 
 @runtime_checkable
+class HidesTokens(Protocol):
+    """A task whose encoded rows are whole texts, of which it hides a part."""
+
+    def hidden(self, rows: Encoded, tokenizer: PreTrainedTokenizerBase) -> Encoded: ...
+
+
+@runtime_checkable
+class ChangesByEpoch(Protocol):
+    """Rows that differ from epoch to epoch, as a pure function of it."""
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+@runtime_checkable
 class ReadiesTokenizer(Protocol):
     """A task whose tokenizer must be told something before it is used."""
 
@@ -131,4 +162,8 @@ class WritesTexts(Protocol):
 
     def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
         """Corpus metrics of texts and their floors, with `intervals` where samples are drawn."""
+        ...
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        """Of the metrics that any group of texts has."""
         ...

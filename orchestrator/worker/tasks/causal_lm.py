@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,7 @@ from orchestrator.specs.task import MESSAGES
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import Ids, TokenRows
+from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
 from orchestrator.worker.evaluation.tokens import (
     token_intervals,
     token_loss_sum,
@@ -30,12 +32,19 @@ from orchestrator.worker.models.language import causal_model
 class CausalLmTask:
     """Learns the next token: of whole texts, of completions, or of what the assistant says."""
 
-    version = "causal-lm/1"
     loader = "AutoModelForCausalLM"
 
-    def __init__(self, spec: CausalLm, max_length: int) -> None:
+    def __init__(self, spec: CausalLm, max_length: int, *, split: bool = False) -> None:
+        """
+        Args:
+            spec: The task.
+            max_length: Tokens of a row, at most.
+            split: Whether a longer text becomes several rows instead of being cut.
+        """
         self.rows = spec.rows
         self.max_length = max_length
+        self.split = split
+        self.version = "causal-lm/1/split" if split else "causal-lm/1"
 
     def build_model(
         self, folder: Path, dtype: torch.dtype | Literal["auto"] = torch.float32
@@ -49,12 +58,21 @@ class CausalLmTask:
             return TokenRows(*_chats(chats, tokenizer, self.max_length))
         if self.rows == "completion":
             return self._completions(table, tokenizer)
-        texts = prompts.continuation_ids(
-            table.column("text").to_pylist(), tokenizer, self.max_length
-        )
+        texts: list[str] = table.column("text").to_pylist()
+        return TokenRows(*prompts.whole(self._texts(texts, tokenizer)))
+
+    def _texts(self, texts: list[str], tokenizer: PreTrainedTokenizerBase) -> list[Ids]:
+        """From the token that begins a text to the one that ends it; each piece begins so."""
         start = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-        cut = [[*start, *ids][: self.max_length] for ids in texts]
-        return TokenRows(*prompts.whole([_at_least_two(ids) for ids in cut]))
+        if not self.split:
+            whole = prompts.continuation_ids(texts, tokenizer, self.max_length)
+            return [_at_least_two([*start, *ids][: self.max_length]) for ids in whole]
+        room = self.max_length - len(start)
+        return [
+            _at_least_two([*start, *ids[at : at + room]])
+            for ids in prompts.continuation_ids(texts, tokenizer, sys.maxsize)
+            for at in range(0, max(len(ids), 1), room)
+        ]
 
     def _completions(self, table: pa.Table, tokenizer: PreTrainedTokenizerBase) -> TokenRows:
         read = prompts.prompt_ids(table.column("prompt").to_pylist(), tokenizer, self.max_length)
@@ -78,6 +96,9 @@ class CausalLmTask:
 
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return token_metrics(predictions)
+
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return token_row_sums(predictions)
 
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int

@@ -20,7 +20,10 @@ from orchestrator.specs import Summarization, Translation
 from orchestrator.specs.task import SOURCE_PLACE, TEXT_PLACE
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
-from orchestrator.worker.data.tokens import TokenRows, attention_mask, pad_id, padded
+from orchestrator.worker.data.seq2seq import decoder_start, encoder_decoder_batch
+from orchestrator.worker.data.tokens import TokenRows
+from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
+from orchestrator.worker.evaluation.text_sums import summarization_sums, translation_sums
 from orchestrator.worker.evaluation.texts import (
     Texts,
     summarization_metrics,
@@ -47,6 +50,7 @@ class Writing:
     place: str  # of the text in a prompt
     causal_prompt: str  # where the spec has none
     figures: TextMetrics
+    sums: Callable[[Sequence[str], Sequence[str]], RowSums]
     prompt: str | None
     languages: Mapping[str, str]  # of a multilingual tokenizer: its attribute -> code
 
@@ -62,12 +66,14 @@ def writing_of(spec: Translation | Summarization) -> Writing:
         return Writing(
             *("translation", "source", "target", SOURCE_PLACE, f"{SOURCE_PLACE}\n=>\n"),
             figures=translation_metrics,
+            sums=translation_sums,
             prompt=spec.prompt,
             languages={name: code for name, code in languages.items() if code is not None},
         )
     return Writing(
         *("summarization", "text", "summary", TEXT_PLACE, f"{TEXT_PLACE}\nTL;DR: "),
         figures=summarization_metrics,
+        sums=summarization_sums,
         prompt=spec.prompt,
         languages={},
     )
@@ -81,10 +87,7 @@ def writing_task(
     writing = writing_of(spec)
     if not config.is_encoder_decoder:
         return PromptedTask(writing, max_length, max_target_length)
-    start = config.decoder_start_token_id
-    if start is None:
-        start = config.bos_token_id if config.bos_token_id is not None else config.pad_token_id
-    return EncoderDecoderTask(writing, max_length, max_target_length, int(start))
+    return EncoderDecoderTask(writing, max_length, max_target_length, decoder_start(config))
 
 
 class _WritingTask:
@@ -98,6 +101,9 @@ class _WritingTask:
     def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
         return token_metrics(predictions)
 
+    def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
+        return token_row_sums(predictions)
+
     def intervals(
         self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
     ) -> dict[str, list[float]]:
@@ -105,6 +111,9 @@ class _WritingTask:
 
     def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
         return self.writing.figures(texts, num_samples, seed)
+
+    def text_sums(self, texts: Texts) -> RowSums:
+        return self.writing.sums(texts.written, texts.references)
 
 
 class EncoderDecoderTask(_WritingTask):
@@ -151,16 +160,7 @@ class EncoderDecoderTask(_WritingTask):
     def collate(
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, torch.Tensor]:
-        """Beside the causal keys `decoder_input_ids`: the labels one place to the right."""
-        inputs, labels = [row["input_ids"] for row in rows], [row["labels"] for row in rows]
-        pad = pad_id(tokenizer)
-        fed = [[self.start_id, *(pad if i == IGNORED else i for i in row[:-1])] for row in labels]
-        return {
-            "input_ids": padded(inputs, pad),
-            "attention_mask": attention_mask(inputs),
-            "decoder_input_ids": padded(fed, pad),
-            "labels": padded(labels, IGNORED),
-        }
+        return encoder_decoder_batch(rows, tokenizer, self.start_id)
 
     def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
         return token_loss_sum(outputs.logits, labels)

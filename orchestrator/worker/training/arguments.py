@@ -31,6 +31,11 @@ def warmup_steps(spec: FineTuneSpec, num_steps: int) -> int:
     return math.ceil(training.warmup_ratio * num_steps)
 
 
+def optimizer_name() -> str:
+    """The Trainer's word for AdamW: in one kernel on GPUs, the same numbers to rounding."""
+    return "adamw_torch_fused" if torch.cuda.is_available() else "adamw_torch"
+
+
 def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> TrainingArguments:
     """Saving, evaluating and logging are this project's: the Trainer's own are off."""
     training, engine, on_gpu = spec.training, spec.engine, torch.cuda.is_available()
@@ -48,7 +53,7 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         learning_rate=training.learning_rate,
         lr_scheduler_type=SCHEDULERS[training.schedule],
         warmup_steps=warmup_steps(spec, num_steps),
-        optim="adamw_torch_fused" if on_gpu else "adamw_torch",
+        optim=optimizer_name(),
         weight_decay=training.weight_decay,
         adam_beta1=training.adam_beta1,
         adam_beta2=training.adam_beta2,
@@ -56,6 +61,7 @@ def training_arguments(spec: FineTuneSpec, num_steps: int, scratch: Path) -> Tra
         max_grad_norm=training.max_grad_norm,
         seed=training.seed,
         use_cpu=not on_gpu,
+        tf32=training.precision == "tf32" if on_gpu else None,
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         activation_checkpointing=bool(engine.gradient_checkpointing),

@@ -1,23 +1,28 @@
 """The worker's side of checkpoints: stage on disk, upload behind the step loop, restore by hash.
 
-The step loop waits only for the copy on the local disk (and for the upload before, so that at most
-one checkpoint is on its way). What may be resumed from is decided by the manifests in the store.
+The step loop waits only for a copy in memory (and for the checkpoint before, so that at most one is
+on its way): a thread writes it to the local disk and sends it off. What may be resumed from is
+decided by the manifests in the store.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from orchestrator.errors import IntegrityError, ObjectNotFound
 from orchestrator.records import CheckpointRef, Launch, Record
+from orchestrator.specs import CustomTask
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.worker.gang import Gang
+from orchestrator.worker.training import universal
+from orchestrator.worker.training.snapshot import Write
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +47,10 @@ class Progress(Record):
     before: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="domain -> metrics of the untrained start on test."
     )
+    start: dict[str, dict[str, float]] = Field(
+        default_factory=dict,
+        description="domain -> selection metric of the untrained start on valid, for gates.",
+    )
 
 
 class Checkpointer:
@@ -64,11 +73,16 @@ class Checkpointer:
         folder.mkdir(parents=True)
         return folder
 
-    def submit_checkpoint(self, step: int, folder: Path, progress: Progress) -> None:
-        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored."""
+    def submit_checkpoint(
+        self, step: int, folder: Path, progress: Progress, writes: Sequence[Write] = ()
+    ) -> None:
+        """Hands a staged folder over; rank 0 commits it when every rank's shards are stored.
+
+        `writes` are done first: files of which only a copy in memory was taken.
+        """
         if self._gang.is_first:
             (folder / PROGRESS_FILE).write_text(progress.model_dump_json())
-        self._pending.append(self._uploads.submit(self._upload, step, folder, progress))
+        self._pending.append(self._uploads.submit(self._upload, step, folder, progress, writes))
 
     def submit_weights(self, step: int, folder: Path) -> None:
         """Keeps weights that may be published; before the checkpoint that refers to them."""
@@ -90,7 +104,9 @@ class Checkpointer:
         self.wait()
         self._uploads.shutdown()
 
-    def _upload(self, step: int, folder: Path, progress: Progress) -> None:
+    def _upload(self, step: int, folder: Path, progress: Progress, writes: Sequence[Write]) -> None:
+        for write in writes:
+            write()
         attempt = self._launch.attempt
         self._store.upload_rank(attempt, step, self._gang.rank, folder)
         shutil.rmtree(folder, ignore_errors=True)
@@ -129,23 +145,75 @@ class Checkpointer:
                     self._store.delete_weights(attempt, step)
 
 
-def restore(
-    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
-) -> tuple[Path, CheckpointRef, Progress] | None:
+class Restored(NamedTuple):
+    """A checkpoint as this node has it."""
+
+    folder: Path
+    reference: CheckpointRef
+    progress: Progress
+    is_resized: bool = False  # by a gang of another size: no rank finds its own RNG state there
+
+
+def restore(store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path) -> Restored | None:
     """The newest undamaged checkpoint of the Launch, laid out on this node as one folder.
 
     A damaged one (its bytes are not those of its manifest) is skipped by the whole gang together.
+    One of another number of workers or another ZeRO stage is made to fit, once a node.
     """
     for reference in launch.resume:
         folder = scratch / f"resume-{reference.attempt}-{reference.step}"
         problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
         problems = [text for text in gang.gather(problem) if text]
         if not problems:
+            is_resized = reference.world_size != gang.world_size
+            if gang.local_rank == 0:
+                _make_fit(store, launch, reference, folder, is_resized)
+            gang.barrier()
             progress = Progress.model_validate_json((folder / PROGRESS_FILE).read_text())
-            return folder, reference, progress
+            return Restored(folder, reference, progress, is_resized)
         if gang.is_first:
             logger.warning("skipping checkpoint of step %d: %s", reference.step, problems[0])
     return None
+
+
+def fetch_continued(
+    store: CheckpointStore, launch: Launch, gang: Gang, scratch: Path
+) -> Path | None:
+    """Another job's checkpoint that a first Attempt begins with, on this node; None: there is none.
+
+    Raises IntegrityError where it is damaged or gone by now.
+    """
+    reference = launch.continues
+    if reference is None:
+        return None
+    folder = scratch / f"continues-{reference.attempt}-{reference.step}"
+    problem = _fetch(store, reference, folder) if gang.local_rank == 0 else None
+    if problems := [text for text in gang.gather(problem) if text]:
+        hint = "remove model.optimizer to begin with the base's weights and new moments"
+        raise IntegrityError(f"the checkpoint of {reference.job}: {problems[0]}", hint=hint)
+    if gang.local_rank == 0 and launch.spec.spec.engine.strategy == "deepspeed":
+        universal.convert(folder)
+    gang.barrier()
+    return folder
+
+
+def _make_fit(
+    store: CheckpointStore, launch: Launch, reference: CheckpointRef, folder: Path, is_resized: bool
+) -> None:
+    """Converts what another engine wrote; scripts alone know what is theirs."""
+    spec = launch.spec.spec
+    if isinstance(spec.task, CustomTask):
+        return
+    if is_resized:
+        for state in folder.glob("rng_state*"):
+            state.unlink()
+    if spec.engine.strategy != "deepspeed":
+        return  # every rank holds everything
+    saved = store.checkpoint(reference.attempt, reference.step).manifest.metadata
+    stages = (saved.get("zero_stage", spec.engine.zero_stage), spec.engine.zero_stage)
+    is_sharded = any(stages)
+    if stages[0] != stages[1] or (is_resized and is_sharded):
+        universal.convert(folder)
 
 
 def _fetch(store: CheckpointStore, reference: CheckpointRef, folder: Path) -> str | None:

@@ -15,7 +15,7 @@ def deepspeed_config(
     """DeepSpeed's JSON for `transformers.Trainer`, which keeps optimizer and schedule its own."""
     assert engine.micro_batch_size is not None, "the plan resolves engine.micro_batch_size"
     accumulation = training.global_batch_size // (engine.micro_batch_size * num_workers)
-    return {
+    ours: dict[str, Any] = {
         "train_batch_size": training.global_batch_size,
         "train_micro_batch_size_per_gpu": engine.micro_batch_size,
         "gradient_accumulation_steps": accumulation,
@@ -29,6 +29,11 @@ def deepspeed_config(
         "steps_per_print": 2**31 - 1,
         "wall_clock_breakdown": False,
     }
+    if engine.deepspeed is None:
+        return ours
+    given = engine.deepspeed.model_dump(exclude_none=True)
+    zero = {**ours["zero_optimization"], **given.pop("zero_optimization", {})}
+    return {**ours, **given, "zero_optimization": zero}
 
 
 def keep_gradient_norm(engine: Any) -> None:

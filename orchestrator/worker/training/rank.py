@@ -15,11 +15,20 @@ from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 from transformers.utils.logging import disable_progress_bar
 
 from orchestrator.inspect.adapters import is_adapter
-from orchestrator.records import JobState, Launch, Outcome, Phase, Reason, SelectionOutcome
+from orchestrator.records import (
+    GateResult,
+    JobState,
+    Launch,
+    Outcome,
+    Phase,
+    Reason,
+    SelectionOutcome,
+)
 from orchestrator.specs import AdapterMethod, CustomTask, TextClassification
+from orchestrator.specs.gate_checks import forgetting_domains
 from orchestrator.specs.task_views import (
+    has_heads,
     learned_keys,
-    predicts_tokens,
     sampling_of,
     task_of_key,
     task_views,
@@ -29,18 +38,20 @@ from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.custom.code import UserCode, bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.data.batches import BatchPlan
-from orchestrator.worker.data.encoding import Place, RowEncoder
+from orchestrator.worker.data.encoding import Place
 from orchestrator.worker.data.mixing import Learned, mixed_order
-from orchestrator.worker.data.orders import EpochOrder
-from orchestrator.worker.data.splits import Splits, encode_splits, load_tables
+from orchestrator.worker.data.orders import EpochOrder, grouped
+from orchestrator.worker.data.splits import Splits, load_tables
 from orchestrator.worker.data.stored import RowCache
-from orchestrator.worker.data.task_rows import encode_tasks
+from orchestrator.worker.data.task_rows import read_splits
+from orchestrator.worker.evaluation.gates import judged, start_on_valid
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import load_trained, merge_in_place
+from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, task_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
 from orchestrator.worker.models.shared import SharedModel
@@ -48,9 +59,19 @@ from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.tasks.base import HasParts, Task
-from orchestrator.worker.training.arguments import total_steps, training_arguments
-from orchestrator.worker.training.checkpointing import Checkpointer, Progress, restore
+from orchestrator.worker.tasks.base import HasParts
+from orchestrator.worker.training.arguments import (
+    optimizer_name,
+    total_steps,
+    training_arguments,
+)
+from orchestrator.worker.training.checkpointing import (
+    Checkpointer,
+    Progress,
+    Restored,
+    fetch_continued,
+    restore,
+)
 from orchestrator.worker.training.clock import Clock
 from orchestrator.worker.training.methods import apply_method
 from orchestrator.worker.training.reporting import Reporter
@@ -59,7 +80,6 @@ from orchestrator.worker.training.trainer import FineTuneTrainer, Run
 
 if TYPE_CHECKING:
     from orchestrator.worker.custom.attempt import CustomAttempt
-    from orchestrator.worker.custom.functions import Tables
 
 STORE_RETRY_SECONDS = 1800.0  # a store that is away for long is worth waiting for: nothing is lost
 
@@ -120,6 +140,7 @@ class Attempt:
         self.device = gang.device()
         self.resumed_from: int | None = None
         self.code: UserCode | None = None
+        self.engine: dict[str, str] = {}
 
     def run(self) -> Outcome:
         # 1. Data, tokenizer and base model; the checkpoint to go on from, if any.
@@ -130,33 +151,28 @@ class Attempt:
             plain_task = task_for(self.spec, start.base)
             tokenizer = load_tokenizer(start.folder, plain_task)
             task = customized(plain_task, functions, self.gang)
-            tables = transformed(
-                load_tables(self.spec, self.folders.cache), functions, self.spec.task, self.gang
-            )
             place = Place(start.folder, RowCache(self.folders.cache / "rows", row_limit()))
-            splits = self._encoded(tables, task, tokenizer, place)
+            tables = load_tables(self.spec, self.folders.cache)
+            tables = transformed(tables, functions, self.spec.task, self.gang)
+            splits = read_splits(self.spec, tables, task, tokenizer, place)
             seed = self.spec.training.seed
             loaded = load_model(task, start.base, tokenizer, seed)
+            attention = choose_attention(self.spec, loaded, Surroundings.here())
+            self.engine = {"attention": attention, "optimizer": optimizer_name()}
             model = apply_method(self.spec.method, loaded, start, seed)
             del loaded
             restored = restore(self.store, self.launch, self.gang, self.folders.scratch)
-            progress = restored[2] if restored else Progress()
-            self.resumed_from = restored[1].step if restored else None
+            progress = restored.progress if restored else Progress()
+            self.resumed_from = restored.reference.step if restored else None
         batch_size = self.spec.evaluation.batch_size
         assert batch_size is not None, "the plan resolves it"
         evaluation = EvaluationPass(task, tokenizer, self.gang, batch_size, self.device)
         # 2. How good the start is, once a job.
-        if self.spec.evaluation.before and not progress.before:
-            with self.clock.phase(Phase.EVALUATE_BEFORE):
-                figures = start_figures(
-                    *(self.launch, task, self.gang, open_store(self.launch.store)),
-                    measure=partial(self._evaluate, model, evaluation, splits),
-                )
-                progress = progress.model_copy(update={"before": figures})
+        progress = self._before(model, evaluation, splits, progress)
         # 3. Train; a Directive or early stopping may end it.
         with self.clock.phase(Phase.TRAIN):
             run = self._prepare(start, tokenizer, splits, evaluation, progress)
-            step = self._train(run, model, restored[0] if restored else None)
+            step = self._train(run, model, restored)
             del model
         if run.stopped_by_directive:
             return self._interrupted(run, step)
@@ -165,21 +181,30 @@ class Attempt:
             folder = self.folders.scratch / "export"
             unset_hf_deepspeed_config()  # type: ignore[no-untyped-call]
             self._export(run, folder, step)
-            metrics = self._evaluate_published(folder, start, evaluation, splits)
+            metrics, gates = self._evaluate_published(folder, run, splits)
         # 5. Publish: manifest last, then the Outcome.
-        return self._publish(run, folder, splits, metrics, step)
+        return self._publish(run, folder, splits, (metrics, gates), step)
 
-    def _encoded(
-        self, tables: Tables, task: Task, tokenizer: PreTrainedTokenizerBase, place: Place
-    ) -> Splits:
-        if not isinstance(task, HasParts):
-            encode = RowEncoder.of(self.spec, task, tokenizer, place)
-            return encode_splits(self.spec, tables, encode)
-        encoders = {
-            name: RowEncoder.of(view, task.task(name), tokenizer, place)
-            for name, view in task_views(self.spec).items()
-        }
-        return encode_tasks(self.spec, tables, encoders)
+    def _before(
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        progress: Progress,
+    ) -> Progress:
+        """The progress with the figures of the start, unless an earlier Attempt has made them."""
+        if self.spec.evaluation.before and not progress.before:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                figures = start_figures(
+                    *(self.launch, evaluation.task, self.gang, open_store(self.launch.store)),
+                    measure=partial(self._evaluate, model, evaluation, splits),
+                )
+                progress = progress.model_copy(update={"before": figures})
+        if forgetting_domains(self.spec) and not progress.start:
+            with self.clock.phase(Phase.EVALUATE_BEFORE):
+                start = start_on_valid(self.spec, evaluation, model, splits.valid)
+                progress = progress.model_copy(update={"start": start})
+        return progress
 
     def _prepare(
         self,
@@ -217,20 +242,31 @@ class Attempt:
     def _order(self, splits: Splits) -> EpochOrder:
         spec = self.spec
         classes = splits.train.targets if isinstance(spec.task, TextClassification) else None
-        return mixed_order(
+        mixed = mixed_order(
             sampling_of(spec) if spec.tasks else spec.data.mixing,
             Learned(splits.train_digest, splits.train_domains, classes),
             spec.training.seed,
             spec.training.global_batch_size,
             partial(total_steps, spec),
         )
+        return grouped(spec.training, mixed, splits.train.lengths, splits.train_digest)
 
-    def _train(self, run: Run, model: torch.nn.Module, resume: Path | None) -> int:
+    def _continued(self) -> Path | None:
+        reference = self.launch.continues
+        if reference is None:
+            return None
+        store = open_store(self.launch.store, retry_seconds=STORE_RETRY_SECONDS)
+        theirs = CheckpointStore(store, reference.job)
+        return fetch_continued(theirs, self.launch, self.gang, self.folders.scratch)
+
+    def _train(self, run: Run, model: torch.nn.Module, restored: Restored | None) -> int:
         """Trains to the end or to a Directive; returns the step. Frees the engine's memory."""
         without_cache(model)
         arguments = training_arguments(self.spec, run.num_steps, self.folders.scratch)
+        run.is_resized = restored is not None and restored.is_resized
+        run.continues = None if restored else self._continued()
         trainer = FineTuneTrainer(run, model, arguments)
-        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        trainer.train(resume_from_checkpoint=str(restored.folder) if restored else None)
         step = int(trainer.state.global_step)
         run.checkpointer.close()
         if self.spec.selection.last and not run.stopped_by_directive:
@@ -266,35 +302,44 @@ class Attempt:
             self.store.delete_weights(attempt, step)
 
     def _evaluate(
-        self, model: torch.nn.Module, evaluation: EvaluationPass, splits: Splits
+        self,
+        model: torch.nn.Module,
+        evaluation: EvaluationPass,
+        splits: Splits,
+        *,
+        sliced: bool = False,
     ) -> dict[str, dict[str, Any]]:
-        """domain -> reported figures on test."""
+        """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
         answering = evaluation.of
         if isinstance(model, SharedModel) and not model.folders:  # it also writes texts
             model, answering = model.language, evaluation.alone
         return {
-            domain: reported_figures(answering(domain), model, encoded, how, seed)
+            domain: reported_figures(
+                *(answering(domain), model, encoded, how, seed),
+                rows=splits.test_rows.get(domain) if sliced else None,
+            )
             for domain, encoded in splits.test.items()
         }
 
     def _evaluate_published(
-        self, folder: Path, start: Start, evaluation: EvaluationPass, splits: Splits
-    ) -> dict[str, dict[str, Any]]:
-        """As `_evaluate`, of the model's folder; of several tasks one model after the other."""
-        task, method = evaluation.task, self.spec.method
-        if not isinstance(task, HasParts):
-            published = load_trained(task, folder, start, method)
-            return self._evaluate(published, evaluation, splits)
-        metrics: dict[str, dict[str, Any]] = {}
+        self, folder: Path, run: Run, splits: Splits
+    ) -> tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]]:
+        """Figures on test of the model's folder, and the gates; of several tasks one by one."""
+        evaluation, method = run.evaluation, self.spec.method
+        if not isinstance(run.task, HasParts):
+            published = load_trained(run.task, folder, run.start, method)
+            metrics = self._evaluate(published, evaluation, splits, sliced=True)
+            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
+            return metrics, gates
+        metrics = {}
         for name in task_views(self.spec):
             own = evaluation.alone(name)
-            where = task_folder(folder, name)
             tests = {key: rows for key, rows in splits.test.items() if task_of_key(key) == name}
-            published = load_trained(own.task, where, start, method)
+            published = load_trained(own.task, task_folder(folder, name), run.start, method)
             metrics |= self._evaluate(published, own, replace(splits, test=tests))
-        return metrics
+        return metrics, ()
 
     def _interrupted(self, run: Run, step: int) -> Outcome:
         return Outcome(
@@ -316,9 +361,10 @@ class Attempt:
         run: Run,
         folder: Path,
         splits: Splits,
-        metrics: dict[str, dict[str, Any]],
+        found: tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]],
         step: int,
     ) -> Outcome:
+        metrics, gates = found
         selection, best = self.spec.selection, run.progress.best
         outcome = Outcome(
             job=self.launch.job,
@@ -335,6 +381,8 @@ class Attempt:
             else SelectionOutcome(
                 metric=selection.metric, mode=selection.mode, value=best.value, step=best.step
             ),
+            gates=gates,
+            promoted=all(gate.passed for gate in gates) if gates else None,
             seconds=self.clock.seconds,
         )
         with self.clock.phase(Phase.PUBLISH):
@@ -343,16 +391,12 @@ class Attempt:
                 assert chosen is not None
                 origin = run.start.origin if is_adapter(folder) else None
                 parts = (self.launch, metrics, outcome.before, chosen, rows)
-                card = model_card(*parts, Loads(run.task.loader, origin, _has_heads(run)))
+                loads = Loads(run.task.loader, origin, has_heads(self.spec), gates)
+                card = model_card(*parts, loads)
                 code = self.code.code if self.code is not None else None
-                beside = Beside(card, code, origin)
+                beside = Beside(card, code, self.engine, origin)
                 version = publish(self.launch, self.store, outcome, folder, beside)
                 outcome = outcome.model_copy(
                     update={"model": f"{version.name}@{version.version}", "url": version.url}
                 )
         return outcome.model_copy(update={"seconds": dict(self.clock.seconds)})
-
-
-def _has_heads(run: Run) -> bool:
-    """Whether several tasks have a folder each."""
-    return bool(run.spec.tasks) and not predicts_tokens(run.spec)

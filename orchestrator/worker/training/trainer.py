@@ -10,8 +10,10 @@ What is changed, and why:
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,23 +31,27 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from transformers.trainer import TRAINER_STATE_NAME
 
 from orchestrator.errors import TrainingDiverged
 from orchestrator.records import Launch
 from orchestrator.specs import FineTuneSpec, MultiTaskMethod
 from orchestrator.worker.data.batches import BatchPlan, GlobalBatchSampler
+from orchestrator.worker.data.tokens import pad_id
 from orchestrator.worker.evaluation.passes import EvaluationPass
 from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.adapters import write_adapter
 from orchestrator.worker.models.export import gathered_state_dict, write_weights
+from orchestrator.worker.models.packed import prepare_packing
 from orchestrator.worker.models.shared import SharedModel
 from orchestrator.worker.models.start import Start
-from orchestrator.worker.tasks.base import Counts, Encoded, SharesLoss, Task
+from orchestrator.worker.tasks.base import ChangesByEpoch, Counts, Encoded, SharesLoss, Task
+from orchestrator.worker.training import universal
 from orchestrator.worker.training.checkpointing import BestWeights, Checkpointer, Progress
+from orchestrator.worker.training.continuing import begin_with
 from orchestrator.worker.training.deepspeed import keep_gradient_norm
 from orchestrator.worker.training.learning_rates import decayed_groups, groups_with_rates
 from orchestrator.worker.training.reporting import Reporter
+from orchestrator.worker.training.saving import Saver, learning_names
 from orchestrator.worker.training.selection import after_evaluation, selected_value
 
 SAVE, STOP = 1, 2  # flags rank 0 gives the gang after each step
@@ -69,6 +75,8 @@ class Run:
     reporter: Reporter
     progress: Progress
     num_steps: int
+    is_resized: bool = False  # resumed from what a gang of another size had saved
+    continues: Path | None = None  # another job's checkpoint, in place of new moments
     stopped_by_directive: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
     last_step_seconds: list[float] = field(default_factory=list)
@@ -93,11 +101,14 @@ class FineTuneTrainer(Trainer):
         self.run = run
         self.net = model  # the model without its wrappers; with an adapter, where there is one
         self.sampler = GlobalBatchSampler(run.batches, run.gang.rank)
+        self.saver = Saver(self)
+        packs = run.spec.training.packs
+        self.packing = prepare_packing(model, pad_id(run.tokenizer)) if packs else None
         super().__init__(
             model=model,
             args=args,
             train_dataset=run.train,
-            data_collator=lambda rows: run.task.collate(rows, run.tokenizer),
+            data_collator=self._collate,
             compute_loss_func=self._loss,
             callbacks=[Cadence(self)],
         )
@@ -113,6 +124,10 @@ class FineTuneTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
             generator=torch.Generator(),  # making an iterator must draw nothing of the run's RNG
         )
+
+    def _collate(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        batch = self.run.task.collate(rows, self.run.tokenizer)
+        return batch if self.packing is None else self.packing.packed(batch)
 
     def _loss(
         self, outputs: Any, labels: torch.Tensor, num_items_in_batch: torch.Tensor
@@ -135,7 +150,14 @@ class FineTuneTrainer(Trainer):
         return everywhere.sum(0)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        groups = self._groups() if self.optimizer is None else None
+        if self.optimizer is not None:
+            return super().create_optimizer(model)
+        optimizer = self._new_optimizer(model)
+        self.saver.learning = learning_names(self.net, optimizer)
+        return optimizer
+
+    def _new_optimizer(self, model: Any) -> torch.optim.Optimizer:
+        groups = self._groups()
         if groups is None:
             return super().create_optimizer(model)
         kind, named = self.get_optimizer_cls_and_kwargs(self.args, self.net)  # type: ignore[arg-type]
@@ -155,10 +177,28 @@ class FineTuneTrainer(Trainer):
         assert isinstance(self.net, PreTrainedModel), "adapters take no layer-wise rates"
         return decayed_groups(self.net, rate, decay, weight_decay, decayed)
 
-    def _prepare_for_training(self, *arguments: Any, **named: Any) -> Any:
-        prepared = super()._prepare_for_training(*arguments, **named)  # type: ignore[no-untyped-call]
+    def _prepare_for_training(
+        self, max_steps: int, train_dataloader: Any, resume_from_checkpoint: str | None
+    ) -> Any:
+        converted = None
+        if resume_from_checkpoint and universal.is_universal(Path(resume_from_checkpoint)):
+            converted, resume_from_checkpoint = Path(resume_from_checkpoint), None
+        prepared = super()._prepare_for_training(  # type: ignore[no-untyped-call]
+            max_steps, train_dataloader, resume_from_checkpoint
+        )
         if self.is_deepspeed_enabled:
             keep_gradient_norm(self.model_wrapped)
+            self.model_wrapped.checkpoint_engine = self.saver.engine()
+        if converted is not None:
+            universal.load(self.model_wrapped, converted)
+            self._load_optimizer_and_scheduler(str(converted))  # the schedule alone
+            assert self.optimizer is not None
+            assert self.lr_scheduler is not None
+            rates = self.lr_scheduler.get_last_lr()
+            for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+        if self.run.continues is not None:
+            begin_with(self, self.run.continues)
         return prepared
 
     def _run_epoch(self, **arguments: Any) -> None:  # type: ignore[override]
@@ -167,6 +207,8 @@ class FineTuneTrainer(Trainer):
             self.control.should_training_stop = True
             return
         self.sampler.set_epoch(arguments["epoch"])
+        if isinstance(self.run.train, ChangesByEpoch):
+            self.run.train.set_epoch(arguments["epoch"])
         super()._run_epoch(**arguments)  # type: ignore[no-untyped-call]
 
     # Selection on valid
@@ -232,21 +274,13 @@ class FineTuneTrainer(Trainer):
     # Checkpoints
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        run, step = self.run, self.state.global_step
-        folder = run.checkpointer.stage(f"step-{step}")
-        if not self.is_deepspeed_enabled and run.gang.is_first:
-            if isinstance(self.net, SharedModel):
-                self.net.write_state(folder)
-            else:
-                self._write(None, folder)
-        self._save_optimizer_and_scheduler(str(folder))
-        self._save_rng_state(str(folder))
-        for script in folder.glob("zero_to_*.py"):  # scripts have no place among shards
-            script.unlink()
-        if run.gang.is_first:
-            self.state.save_to_json(str(folder / TRAINER_STATE_NAME))
-            run.checkpointer.submit_history(list(run.history))
-        run.checkpointer.submit_checkpoint(step, folder, run.progress)
+        self.saver.save()
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if self.is_deepspeed_enabled:
+            super()._save_optimizer_and_scheduler(output_dir)  # through the saver's engine
+        else:
+            self.saver.take_optimizer(Path(output_dir))
 
     # Reports
 
@@ -263,6 +297,8 @@ class FineTuneTrainer(Trainer):
         logs["samples_per_second"] = steps * self.run.spec.training.global_batch_size / seconds
         logs["step_seconds"] = seconds / max(steps, 1)
         self.run.last_step_seconds.clear()
+        if held := self.saver.held_since_last():
+            logs["checkpoint_seconds"] = held
         self._record(dict(logs), dict(logs))
 
     def _record(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
@@ -278,6 +314,12 @@ class FineTuneTrainer(Trainer):
         )
 
 
+def resized_seed(seed: int, step: int, gang: Gang) -> int:
+    """Of a rank's random numbers from the step on at which its gang took over from another size."""
+    text = f"{seed}/{step}/{gang.world_size}/{gang.rank}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])
+
+
 class Cadence(TrainerCallback):
     """When to evaluate, save and stop. Rank 0 decides what depends on a clock or on a Directive."""
 
@@ -288,8 +330,11 @@ class Cadence(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        run = self._trainer.run
         if state.global_step == 0:  # else the checkpoint's RNG is restored
-            torch.manual_seed(args.seed * 100_003 + self._trainer.run.gang.rank)
+            torch.manual_seed(args.seed * 100_003 + run.gang.rank)
+        elif run.is_resized:
+            torch.manual_seed(resized_seed(args.seed, state.global_step, run.gang))
         self._last_save = time.monotonic()
 
     def on_step_begin(

@@ -37,6 +37,7 @@ def test_the_usual_job_has_nothing_against_it() -> None:
         ({"precision": "fp16"}, "training.precision"),
         ({"precision": "bf16", "device": "old_gpu"}, "training.precision"),
         ({"method": "qlora"}, "method.type"),
+        ({"batches": "packed", "positions": "counted"}, "training.batching.packing"),
         ({"method": "qlora", "device": "gpu", "zero_stage": 3}, "engine.zero_stage"),
         ({"method": "qlora", "device": "gpu", "offload": "parameters"}, "engine.offload"),
     ],

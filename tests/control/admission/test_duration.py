@@ -22,6 +22,7 @@ from orchestrator.control.admission.duration import (
 from orchestrator.control.admission.records import CheckpointPlan, StepPlan
 from orchestrator.control.admission.throughput import Speed, worker_speed
 from orchestrator.specs import FineTuneSpec
+from orchestrator.specs.batching import BatchingSpec
 from tests.control.admission.builders import (
     FREEZE_ALL,
     FREEZE_ONE,
@@ -299,3 +300,11 @@ def test_time_with_checkpoints() -> None:
 
     assert with_checkpoints(plain, saved).checkpoint_seconds == 16.0
     assert with_checkpoints(plain, saved).total_seconds == plain.total_seconds + 16.0
+
+
+@pytest.mark.parametrize("how", [{"packing": True}, {"group_by_length": True}])
+def test_packed_and_sorted_rows_are_not_padded(how: dict[str, bool]) -> None:
+    facts = data()
+    found = row_lengths(facts, tokens(facts, mean=10, p95=14), 16, BatchingSpec(**how))
+    assert found.by_split["train"] == 10
+    assert found.longest == 16

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.control.admission.plan import Plan, PlanInputs, make_plan
 from orchestrator.inspect.mixing import Draw
-from orchestrator.specs import FineTune, ModelSpec
+from orchestrator.specs import Denoising, FineTune, ModelSpec
 from orchestrator.specs.identity import run_digest
 from tests.control.admission.builders import GB, data, gpu, machine, spec, split, tiny_model, tokens
 
@@ -328,3 +328,55 @@ def test_several_tasks() -> None:
         "tasks.mood.labels",
         "tasks.mood.class_weights",
     }
+
+
+def test_a_pretraining_counts_the_rows_that_long_texts_become() -> None:
+    facts = data()
+    long = {key: replace(found, pieces=1.5) for key, found in tokens(facts).items()}
+    job = spec(task={"type": "masked-lm"}, method={"type": "pretrain"})
+
+    plan = make_plan(inputs(job, data=facts, tokens=long))
+
+    assert plan.fits
+    assert (plan.steps.train_rows, plan.steps.per_epoch) == (1500, 47)
+    # 982 of the base, and a head of 8 x (8 + 3) + 30 over its table of words.
+    assert (plan.trainable_parameters, plan.total_parameters) == (1100, 1100)
+    assert plan.spec.spec.selection.metric == "mean/loss"
+
+
+@pytest.mark.parametrize(
+    ("model_type", "written", "objective", "share", "tokens_per_row"),
+    [
+        ("t5", {}, "spans", 0.15, 14 * 1.15),
+        ("bart", {}, "infill", 0.3, 14 * 2),
+        ("t5", {"objective": "infill", "masked_share": 0.2}, "infill", 0.2, 14 * 2),
+    ],
+)
+def test_what_is_hidden_follows_from_the_base(
+    model_type: str,
+    written: dict[str, Any],
+    objective: str,
+    share: float,
+    tokens_per_row: float,
+) -> None:
+    job = spec(task={"type": "denoising", **written}, method={"type": "pretrain"})
+
+    plan = make_plan(inputs(job, model=tiny_model(model_type=model_type)))
+
+    task = plan.spec.spec.task
+    assert isinstance(task, Denoising)
+    assert (task.objective, task.masked_share) == (objective, share)
+    assert plan.steps.tokens_per_row == pytest.approx(tokens_per_row)
+
+
+def test_a_job_that_may_be_smaller_begins_with_what_the_machine_holds() -> None:
+    """It has four cores."""
+    elastic = make_plan(inputs(spec(resources={"workers": 8, "min_workers": 2})))
+    assert elastic.fits
+    assert "this machine holds 4 of 8 workers: it begins with these" in elastic.warnings
+    assert elastic.fewest is not None
+    assert elastic.fewest.workers == 2
+    whole = make_plan(inputs(spec(resources={"workers": 8})))
+    assert [reason.path for reason in whole.reasons] == ["resources.workers"]
+    too_many = make_plan(inputs(spec(resources={"workers": 16, "min_workers": 8})))
+    assert [reason.path for reason in too_many.reasons] == ["resources.workers"]

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.control.admission.resolve import Surroundings, resolve_spec, with_engine
 from orchestrator.specs import FineTune, ModelSpec
-from orchestrator.specs.task import ClassWeights
+from orchestrator.specs.classification import ClassWeights
 from tests.control.admission.builders import case, spec
 
 AROUND = Surroundings(

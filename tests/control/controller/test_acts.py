@@ -74,6 +74,19 @@ def test_a_launch_carries_its_place_and_the_servers_version(tmp_path: Path) -> N
     assert (launch.cache, launch.scratch, launch.base_path) == (None, None, None)
 
 
+def test_a_smaller_gang_is_launched_as_what_it_is(tmp_path: Path) -> None:
+    place, requests = workplace(tmp_path)
+    alone = ATTEMPT.model_copy(update={"placement": PLACEMENT[:1]})
+    acts.launch(place, a_job(tmp_path), alone, "secret")
+    (request,) = requests
+    assert request.workers == 1
+    spec = Launch.model_validate_json(
+        Path(request.launch_path.removeprefix("file://")).read_text()
+    ).spec.spec
+    assert (spec.resources.workers, spec.engine.micro_batch_size) == (1, 16)
+    assert spec.engine.zero_stage == 2
+
+
 @pytest.mark.parametrize(
     ("alive", "reason", "told"),
     [

@@ -73,7 +73,7 @@ def test_memory_goes_down_a_rung_and_gives_up_at_the_last() -> None:
     rung = {"micro_batch_size": 8}
     job = a_job(attempt=1)
     again = after_failure(job, R.OUT_OF_MEMORY, rung, NOW, POLICY)
-    assert again == Again(NOW + 5, "next with engine.micro_batch_size=8 (retry 1 of 8)", rung)
+    assert again == Again(NOW + 5, "next with engine.micro_batch_size=8 (retry 1 of 12)", rung)
     given_up = after_failure(job, R.OUT_OF_MEMORY, None, NOW, POLICY)
     assert given_up == GiveUp("nothing is left that would need less memory")
 
@@ -92,22 +92,23 @@ def test_jitter_parts_jobs_that_fell_together_and_agrees_with_a_replay() -> None
     assert 6.1 < max(waits) <= 6.25
 
 
+LEAST = {"micro_batch_size": 1, "gradient_checkpointing": True}
+
+
 @pytest.mark.parametrize(
     ("engine", "resources", "rung"),
     [
         ({"micro_batch_size": 16}, {}, {"micro_batch_size": 8}),
         ({"micro_batch_size": 1}, {}, {"gradient_checkpointing": True}),
-        ({"micro_batch_size": 1, "gradient_checkpointing": True}, {}, None),
-        (
-            {"micro_batch_size": 1, "gradient_checkpointing": True},
-            {"gpus_per_worker": 1},
-            {"offload": "optimizer"},
-        ),
-        (
-            {"micro_batch_size": 1, "gradient_checkpointing": True, "offload": "optimizer"},
-            {"gpus_per_worker": 1},
-            None,
-        ),
+        (LEAST, {}, {"zero_stage": 3}),
+        ({**LEAST, "zero_stage": 0}, {}, {"zero_stage": 1}),
+        ({**LEAST, "zero_stage": 1}, {"gpus_per_worker": 1}, {"zero_stage": 2}),
+        ({**LEAST, "zero_stage": 3}, {}, None),
+        ({**LEAST, "zero_stage": 3}, {"gpus_per_worker": 1}, {"offload": "optimizer"}),
+        (LEAST, {"workers": 1, "gpus_per_worker": 1}, {"offload": "optimizer"}),
+        (LEAST, {"workers": 1}, None),
+        ({**LEAST, "zero_stage": 3, "offload": "optimizer"}, {"gpus_per_worker": 1}, None),
+        ({**LEAST, "zero_stage": 0, "strategy": "ddp"}, {"gpus_per_worker": 1}, None),
         ({"micro_batch_size": None}, {}, None),
     ],
 )
@@ -115,6 +116,20 @@ def test_the_memory_ladder(
     engine: dict[str, Any], resources: dict[str, Any], rung: dict[str, Any] | None
 ) -> None:
     assert next_rung(resolved_spec(engine=engine, resources=resources).spec) == rung
+
+
+@pytest.mark.parametrize(
+    ("sections", "stage"),
+    [
+        ({"method": {"type": "qlora"}, "resources": {"workers": 2, "gpus_per_worker": 1}}, 2),
+        ({"training": {"precision": "bf16"}}, 0),
+    ],
+)
+def test_a_stage_that_cannot_be_gone_on_with_is_no_rung(
+    sections: dict[str, Any], stage: int
+) -> None:
+    spec = resolved_spec(engine={**LEAST, "zero_stage": stage}, **sections).spec
+    assert "zero_stage" not in (next_rung(spec) or {})
 
 
 def test_a_micro_batch_always_divides_a_workers_part_of_the_global_batch() -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from orchestrator.control.controller.resume import pinned_engine, resume_points
+from orchestrator.control.controller.resume import begun_engine, pinned_engine, resume_points
 from orchestrator.errors import InvalidInput
-from orchestrator.specs import EngineSpec
+from orchestrator.specs import CustomTask, EngineSpec, FineTuneSpec
 from orchestrator.storage.checkpoints import Checkpoint, CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from tests.control.builders import JOB, resolved_spec
@@ -42,18 +42,28 @@ def test_the_newest_checkpoint_comes_first(checkpoints: CheckpointStore, tmp_pat
     assert [(ref.attempt, ref.step, ref.world_size) for ref in found] == [(1, 40, 2), (1, 20, 2)]
 
 
+CUSTOM = CustomTask(type="custom", entrypoint="train.py")
+
+
+def changed(sections: dict[str, Any]) -> FineTuneSpec:
+    """The default spec with other sections, or with another task instead of its own."""
+    fields = {name: value for name, value in sections.items() if name != "task"}
+    spec = resolved_spec(**fields).spec
+    return spec.model_copy(update={"task": sections.get("task", spec.task)})
+
+
 @pytest.mark.parametrize(
     ("sections", "path", "message"),
     [
         (
-            {"resources": {"workers": 1}},
+            {"task": CUSTOM, "resources": {"workers": 1}},
             "resources.workers",
             "this run was begun with 2 and can only go on so, not with 1",
         ),
         (
-            {"engine": {"zero_stage": 3}},
+            {"training": {"precision": "bf16"}, "engine": {"zero_stage": 0}},
             "engine.zero_stage",
-            "this run was begun with 2 and can only go on so, not with 3",
+            "this run was begun with 2 and can only go on so, not with 0",
         ),
         (
             {"engine": {"strategy": "ddp"}},
@@ -71,10 +81,34 @@ def test_what_does_not_fit_is_refused_at_its_field(
 ) -> None:
     saved = save(checkpoints, 20, tmp_path / "f")
     with pytest.raises(InvalidInput) as caught:
-        resume_points(resolved_spec(**sections).spec, saved)
+        resume_points(changed(sections), saved)
     (problem,) = caught.value.problems
     assert (problem.path, problem.message) == (path, message)
     assert (problem.hint or "").endswith("or begin anew with --new")
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {"resources": {"workers": 1}},
+        {"resources": {"workers": 4}, "engine": {"zero_stage": 3}},
+        {"engine": {"zero_stage": 0}},
+        {"training": {"precision": "bf16"}, "engine": {"zero_stage": 1}},
+    ],
+)
+def test_workers_and_stage_may_change(
+    checkpoints: CheckpointStore, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    saved = save(checkpoints, 20, tmp_path / "f")
+    assert [ref.step for ref in resume_points(resolved_spec(**sections).spec, saved)] == [20]
+
+
+def test_other_workers_keep_the_stage_and_choose_the_rest_anew() -> None:
+    record = {"workers": 2, "engine": {"zero_stage": 2, "micro_batch_size": 8}}
+    kept = begun_engine(record, resolved_spec(resources={"workers": 4}).spec)
+    assert kept == {"zero_stage": 2}
+    same = begun_engine(record, resolved_spec().spec)
+    assert (same["zero_stage"], same["micro_batch_size"]) == (2, 8)
 
 
 def test_without_sharding_the_stage_does_not_matter(

@@ -51,7 +51,7 @@ def job(name: str, workers: int = 1, gpus: int = 1, **said: Any) -> Workload:
     """Waits; `at` is when it was queued, in seconds before or after NOW."""
     asked = {
         field: said.pop(field)
-        for field in ("cpus", "memory_gb", "accelerator", "node_labels")
+        for field in ("cpus", "memory_gb", "accelerator", "node_labels", "fewer")
         if field in said
     }
     return Workload(

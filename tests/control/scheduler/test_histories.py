@@ -67,7 +67,9 @@ demands = st.builds(
     memory_bytes_per_worker=st.sampled_from((GB, GB, 0, 9 * GB)),
     accelerator=st.sampled_from((None, None, None, None, None, "A100", "H100")),
     node_labels=st.sampled_from(({}, {}, {}, {}, {}, {"zone": "a"})),
-)
+    fewer=st.sampled_from(((), (), (3, 2, 1), (2,))),
+    patience_seconds=st.sampled_from((0.0, 50.0, 300.0)),
+).map(lambda demand: _fewer_than_all(demand))
 arrivals = st.fixed_dictionaries(
     {
         "team": st.sampled_from(TEAMS),
@@ -99,6 +101,11 @@ worlds = st.builds(
     policies,
 )
 histories = st.lists(happenings, min_size=15, max_size=40)
+
+
+def _fewer_than_all(demand: Demand) -> Demand:
+    fewer = tuple(size for size in demand.fewer if size < demand.workers)
+    return demand.model_copy(update={"fewer": fewer})
 
 
 def _in_bytes(quota: dict[str, float]) -> dict[str, float]:

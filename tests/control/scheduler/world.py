@@ -39,6 +39,7 @@ class Job:
     says_seconds: float | None  # its estimate
     placement: tuple[Placed, ...] = ()
     eligible_at: float | None = None
+    waits_since: float | None = None  # absent: since it was queued
     blocked_by: Wait | None = None
     avoid: frozenset[str] = frozenset()
     trained_seconds: float = 0.0  # safe in a checkpoint
@@ -54,6 +55,13 @@ class Job:
     @property
     def is_waiting(self) -> bool:
         return self.ended_as is None and not self.placement
+
+    @property
+    def shrinks_at(self) -> float | None:
+        if not self.demand.fewer:
+            return None
+        since = self.queued_at if self.waits_since is None else self.waits_since
+        return since + self.demand.patience_seconds
 
     def ends_at(self) -> float:
         assert self.started_at is not None
@@ -136,8 +144,15 @@ class World:
         raise AssertionError("the queues never ran empty")
 
     def could_ever_start(self, job: Job) -> bool:
+        """Whether it could with all its workers, or with fewer that will do."""
+        return any(
+            self._could_start(job, job.demand.model_copy(update={"workers": workers}))
+            for workers in (job.demand.workers, *job.demand.fewer)
+        )
+
+    def _could_start(self, job: Job, demand: Demand) -> bool:
         """Whether all nodes of one backend, with one kind of GPU, and the quota would be enough."""
-        demand, room = job.demand, Counter[tuple[str, str | None]]()
+        room = Counter[tuple[str, str | None]]()
         for node in self.nodes.values():
             kind = node.accelerator if demand.gpus_per_worker else None
             if demand.gpus_per_worker and demand.accelerator not in (None, kind):
@@ -192,16 +207,21 @@ class World:
             remaining -= job.trained_seconds
             if job.started_at is not None:
                 remaining -= self.now - job.started_at
+        demand = job.demand
+        if job.placement:
+            held = sum(placed.workers for placed in job.placement)
+            demand = demand.model_copy(update={"workers": held})
         return Workload(
             job=job.id,
             team=job.team,
             queue=job.queue,
             priority=job.priority,
             queued_at=job.queued_at,
-            demand=job.demand,
+            demand=demand,
             placement=job.placement,
             is_stopping=job.stops_at is not None,
             eligible_at=job.eligible_at,
+            shrinks_at=job.shrinks_at,
             blocked_by=job.blocked_by,
             remaining_seconds=remaining,
             started_at=job.started_at,
@@ -242,7 +262,8 @@ class World:
         assert job.blocked_by is None
         assert job.eligible_at is None or job.eligible_at <= self.now
         assert not self.queues[job.queue].is_paused
-        assert sum(placed.workers for placed in placement) == job.demand.workers, "gangs are whole"
+        size = sum(placed.workers for placed in placement)
+        assert size == job.demand.workers or self._may_shrink_to(job, size), "gangs are whole"
         assert len({(placed.backend, placed.node) for placed in placement}) == len(placement)
         assert len({placed.backend for placed in placement}) == 1
         for placed in placement:
@@ -255,6 +276,16 @@ class World:
         job.placement = placement
         job.started_at = self.now
         job.starts.append(self.now)
+
+    def _may_shrink_to(self, job: Job, size: int) -> bool:
+        """Fewer are taken after its patience, or where all would never fit what is there."""
+        if size not in job.demand.fewer or job.shrinks_at is None:
+            return False
+        open_ones = {name: node for name, node in self.nodes.items() if node.is_schedulable}
+        all_nodes, self.nodes = self.nodes, open_ones
+        fits_ever = self._could_start(job, job.demand)
+        self.nodes = all_nodes
+        return job.shrinks_at <= self.now or not fits_ever
 
     def _overbooked_nodes(self) -> list[str]:
         held: dict[str, Counter[str]] = {}
@@ -315,6 +346,7 @@ class World:
         job.placement = ()
         job.started_at = None
         job.stops_at = None
+        job.waits_since = self.now
 
     def _checkpointed_at(self, job: Job) -> float | None:
         if job.started_at is None:

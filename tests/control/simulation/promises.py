@@ -300,7 +300,7 @@ class Promises:
     def _exceeds_quota(self, job: Job) -> bool:
         queue = self._world.rows.queues.get(job.queue)
         assert queue is not None
-        needed = job.demand.workers * job.demand.cpus_per_worker
+        needed = min((job.demand.workers, *job.demand.fewer)) * job.demand.cpus_per_worker
         return needed > queue.quota.get("cpu", needed)
 
     def _may_be_deleted(self, id: str) -> bool:

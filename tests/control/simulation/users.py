@@ -89,7 +89,12 @@ class Users:
             created_at=now,
             changed_at=now,
             queued_at=now,
-            demand=Demand(workers=workers, cpus_per_worker=CORES_PER_WORKER),
+            demand=Demand(
+                workers=workers,
+                cpus_per_worker=CORES_PER_WORKER,
+                fewer=tuple(range(workers - 1, 0, -1)) if chance.random() < 0.4 else (),
+                patience_seconds=chance.choice((0.0, 20.0)),
+            ),
             estimated_seconds=chance.choice((None, 60.0)),
             after=after,
             pre_running_seconds=120.0 if chance.random() < 0.05 else None,

@@ -63,7 +63,7 @@ def orchestrator():
 def publish(work, tmp_path):
     """Publishes a model of little files to the default store."""
 
-    def publish(name, *, run="job-1", test=None, before=None, max_length=64, adapter_of=None):
+    def publish(name, *, run="job-1", test=None, before=None, adapter_of=None, **sections):
         folder = tmp_path / f"to-publish-{name}-{run}"
         folder.mkdir()
         (folder / "model.safetensors").write_bytes(b"weights of " + run.encode())
@@ -71,10 +71,12 @@ def publish(work, tmp_path):
         metrics = {"format": 1, "test": test or {}, "before": before, "selection": selection}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         body = {
+            "task": {"type": "text-classification"},
             "method": {"type": "full"},
             "data": {"train_on": ["camera"]},
-            "training": {"max_length": max_length},
+            "training": {"max_length": 64},
             "evaluation": {"metrics": ["macro_f1"]},
+            **sections,
         }
         lineage = {
             "job": run,

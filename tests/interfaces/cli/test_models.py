@@ -26,8 +26,8 @@ def test_the_list_shows_each_model_by_its_newest_version(orchestrator, publish):
     publish("topic", run="job-3")
     lines = orchestrator("models").stdout.splitlines()
     assert [" ".join(line.split()) for line in lines if "@" in line] == [
-        "sentiment@2 2 667 B just now macro_f1: camera 0.825, movie 0.700",
-        "topic@1 1 535 B just now –",
+        "sentiment@2 2 708 B just now macro_f1: camera 0.825, movie 0.700",
+        "topic@1 1 576 B just now –",
     ]
 
 
@@ -88,7 +88,7 @@ def test_show_as_json_holds_the_documents(orchestrator, publish):
 def test_pull_copies_a_version_to_a_new_folder(orchestrator, publish, work):
     publish("sentiment")
     done = orchestrator("models", "pull", "sentiment", "copy")
-    assert done.stdout == "sentiment@1: 3 files, 535 B, in copy\n"
+    assert done.stdout == "sentiment@1: 3 files, 576 B, in copy\n"
     assert (work / "copy/model.safetensors").read_bytes() == b"weights of job-1"
     again = orchestrator("models", "pull", "sentiment", "copy")
     assert again.exit_code == 2

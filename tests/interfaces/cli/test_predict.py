@@ -29,7 +29,7 @@ class Predictor:
     asked = None
 
     @classmethod
-    def load(cls, folder, max_length=None, base=None):
+    def load(cls, folder, max_length=None, base=None, threshold=None):
         cls.loaded = (folder, max_length) if base is None else (folder, max_length, base)
         cls.asked = []
         return cls()
@@ -49,7 +49,7 @@ def model(monkeypatch, publish):
     module = ModuleType("orchestrator.worker.serving.predict")
     module.Predictor = Predictor
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    return publish("sentiment", max_length=48)
+    return publish("sentiment", training={"max_length": 48})
 
 
 @pytest.fixture
@@ -240,3 +240,95 @@ def test_an_adapter_whose_base_is_gone_or_another_is_refused(orchestrator, publi
     done = orchestrator("predict", "other", "--text", "good")
     assert done.exit_code != 0
     assert "is not the base this adapter was trained on" in done.stderr
+
+
+class PairPredictor(Predictor):
+    """Gives how many words two texts share, and which labels of three it sees in them."""
+
+    def predict(self, texts, *, batch_size=32):
+        self.asked.append(texts)
+        return [
+            Fields({"predicted_value": float(len(a.split()) - len(b.split()))}) for a, b in texts
+        ]
+
+
+class SetPredictor(Predictor):
+    def predict(self, texts, *, batch_size=32):
+        chances = {"good": 0.75, "camera": 0.5, "film": 0.25}
+        given = {"predicted_labels": ["good", "camera"], "probabilities": chances}
+        nothing = {"predicted_labels": [], "probabilities": dict.fromkeys(chances, 0.25)}
+        return [Fields(given if "good" in text else nothing) for text in texts]
+
+
+@dataclass(frozen=True)
+class Fields:
+    found: dict
+
+    def fields(self):
+        return self.found
+
+
+@pytest.fixture
+def of_pairs(monkeypatch, publish):
+    sys.modules["orchestrator.worker.serving.predict"].Predictor = PairPredictor
+    return publish(
+        "pairs", task={"type": "text-classification", "problem": "regression", "pairs": True}
+    )
+
+
+def test_a_model_of_pairs_is_asked_about_two_texts(orchestrator, of_pairs):
+    asked = ("--text", "a b c", "--text-pair", "d", "--text", "e", "--text-pair", "f")
+    done = orchestrator("predict", "pairs", *asked)
+    assert [line.split() for line in done.stdout.splitlines()[2:]] == [
+        ["2.000", "a", "b", "c", "d"],
+        ["0.000", "e", "f"],
+    ]
+    document = json.loads(orchestrator("predict", "pairs", *asked, "--json").stdout)
+    assert document["predictions"][0] == {
+        "text": "a b c",
+        "text_pair": "d",
+        "predicted_value": 2.0,
+    }
+
+
+def test_a_file_of_pairs_has_two_columns(orchestrator, of_pairs, work):
+    (work / "in.jsonl").write_text('{"text": "a b", "text_pair": "c"}\n')
+    (work / "other.csv").write_text("q,a,id\nx y z,w,7\n")
+    done = orchestrator("predict", "pairs", "--file", "in.jsonl")
+    assert json.loads(done.stdout)["predicted_value"] == 1.0
+    done = orchestrator(
+        "predict", "pairs", "--file", "other.csv", "--text-column", "q", "--text-pair-column", "a"
+    )
+    assert json.loads(done.stdout) == {"q": "x y z", "a": "w", "id": "7", "predicted_value": 2.0}
+    done = orchestrator("predict", "pairs", "--file", "other.csv", "--text-column", "q")
+    assert "there is no column `text_pair`" in done.stderr
+    assert "--text-pair-column (q, a, id)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("pairs", "--text", "a"), "reads two texts: give --text-pair beside --text"),
+        (("sentiment", "--text", "a", "--text-pair", "b"), "reads one text: leave --text-pair out"),
+        (("pairs", "--text", "a", "--text", "b", "--text-pair", "c"), "2, not 1"),
+        (("pairs", "--text", "a", "--text-pair", " "), "--text-pair number 1 is empty"),
+        (("sentiment", "--file", "in.jsonl", "--text-pair-column", "b"), "reads one text"),
+        (("pairs", "--file", "in.jsonl", "--text-pair", "b"), "--text-pair belongs to --text"),
+        (("pairs", "--text", "a", "--text-pair-column", "b"), "--text-pair-column belongs to"),
+    ],
+)
+def test_one_text_or_two_is_the_models_affair(orchestrator, of_pairs, rows, arguments, message):
+    done = orchestrator("predict", *arguments)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
+def test_several_labels_are_named_with_their_chances(orchestrator, publish, work):
+    sys.modules["orchestrator.worker.serving.predict"].Predictor = SetPredictor
+    publish("sets", task={"type": "text-classification", "problem": "multi_label"})
+    done = orchestrator("predict", "sets", "--text", "good", "--text", "dull")
+    lines = [line.split() for line in done.stdout.splitlines()[2:]]
+    assert lines == [["good", "0.750,", "camera", "0.500", "good"], ["–", "dull"]]
+    (work / "in.jsonl").write_text('{"text": "good"}\n{"text": "dull"}\n')
+    done = orchestrator("predict", "sets", "--file", "in.jsonl", "--out", "out.jsonl", "--json")
+    assert json.loads(done.stdout)["labels"] == {"good": 1, "camera": 1}

@@ -150,6 +150,8 @@ def test_success_as_json(orchestrator, serve, published, work):
             "step": 80,
             "last": False,
         },
+        "gates": [],
+        "promoted": None,
         "seconds": {"plan": 0.8, "launch": 12.1, "evaluate_before": 4.0, "train": 182.0},
         "step": 120,
         "checkpoint_step": 120,

@@ -37,3 +37,13 @@ def test_tokens_have_none_and_their_metrics_stay_on_a_line():
     assert len(rows) == 2
     assert rows[0].split()[:5] == ["pydoc", "perplexity", "40.084", "29.660", "-10.424"]
     assert "token_accuracy" in rows[1]
+
+
+def test_numbers_have_a_floor_and_a_gain_that_is_less_error():
+    after = {"camera": {"rmse": 0.9, "constant_rmse": 1.8, "pearson": 0.5, "num_rows": 40}}
+    header, _, *rows = printed(
+        after, {"camera": {"rmse": 2.0, "pearson": 0.1}}, ["rmse", "pearson"]
+    )
+    assert header.split()[-2:] == ["floor", "rows"]
+    assert rows[0].split() == ["camera", "rmse", "2.000", "0.900", "-1.100", "–", "1.800", "40"]
+    assert rows[1].split() == ["pearson", "0.100", "0.500", "+0.400", "–", "–"]

@@ -15,6 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from orchestrator.errors import UserCodeError
+from orchestrator.specs import TextClassification
 from orchestrator.worker.custom.code import bring_code
 from orchestrator.worker.custom.functions import Functions, customized, transformed
 from orchestrator.worker.gang import Gang
@@ -272,3 +273,58 @@ def test_without_functions_the_task_is_the_tasks_own(gang: Gang) -> None:
     own: Task = task()
 
     assert customized(own, Functions(), gang) is own
+
+
+SETS = {**TASK, "problem": "multi_label"}
+NUMBERS = {"type": "text-classification", "problem": "regression"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "label", "line", "becomes"),
+    [
+        (SETS, '["negative"]', "row['label'].append('positive')", '["negative", "positive"]'),
+        (NUMBERS, "1.5", "row['label'] = row['label'] * 2", "3.0"),
+    ],
+)
+def test_a_transform_is_given_lists_and_numbers(
+    spec: dict[str, Any], label: str, line: str, becomes: str, made: Made, gang: Gang
+) -> None:
+    functions = made("data.transform", f"def f(row):\n    {line}\n    return row\n")
+    kind = TextClassification.model_validate(spec)
+    found = transformed(table(text=["a"], label=[label]), functions, kind, gang)
+    assert found["toy", "train"].column("label").to_pylist() == [becomes]
+
+
+def test_a_label_of_a_set_must_be_known(made: Made, gang: Gang) -> None:
+    functions = made("data.transform", "def f(row):\n    return {**row, 'label': ['x']}\n")
+    kind = TextClassification.model_validate(SETS)
+    with pytest.raises(UserCodeError, match="gave the label 'x', which the task does not know"):
+        transformed(table(text=["a"], label=["[]"]), functions, kind, gang)
+
+
+def test_a_loss_of_sets_is_the_users_mean_over_rows_and_labels(made: Made, gang: Gang) -> None:
+    losses = made(
+        "training.loss",
+        "import torch\ndef f(logits, labels):\n"
+        "    return torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)\n",
+    )
+    plain = TextClassificationTask(TextClassification.model_validate(SETS), 16)
+    logits = torch.tensor([[1.0, -2.0], [0.5, 0.0], [3.0, 3.0]], requires_grad=True)
+    labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-100.0, -100.0]])
+    outputs = SimpleNamespace(logits=logits)
+    own = customized(plain, losses, gang)
+    assert own.loss_sum(outputs, labels).item() == pytest.approx(
+        plain.loss_sum(outputs, labels).item(), rel=1e-6
+    )
+
+
+def test_a_metric_of_sets_sees_the_probability_of_each_label(made: Made, gang: Gang) -> None:
+    plain = TextClassificationTask(TextClassification.model_validate(SETS), 16)
+    metrics = made(
+        "evaluation.custom_metrics.cost",
+        "def f(labels, probabilities):\n"
+        "    assert labels.shape == probabilities.shape == (1, 2)\n"
+        "    return probabilities[0, 0]\n",
+    )
+    figures = customized(plain, metrics, gang).metrics(np.zeros((1, 2)), np.ones((1, 2)))
+    assert figures["cost"] == 0.5

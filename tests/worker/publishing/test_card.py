@@ -121,6 +121,38 @@ def test_an_adapter_is_shown_with_its_base_and_its_labels() -> None:
     assert "PeftModel.from_pretrained(base" in text
 
 
+def test_gaps_between_groups_have_a_part_of_their_own() -> None:
+    gap = {
+        "slice": "country",
+        "group": "x|<b>",
+        "num_rows": 100,
+        "metric": "accuracy",
+        "value": 0.5,
+        "others": 0.9,
+        "gap": -0.4,
+        "interval": [-0.5, -0.3],
+        "is_worse": True,
+    }
+    compared = {"accuracy": {"others": 0.9, "gap": -0.4}}
+    sliced = {
+        **figures(0.9, 0.6),
+        "slices": {"country": {"x|<b>": {"num_rows": 100, "gaps": compared}}},
+        "gaps": [gap],
+    }
+    text = model_card(
+        launch(Path("/base"), Path("/scratch")),
+        {"toy": sliced},
+        {},
+        SelectionOutcome(last=True, step=3),
+        {},
+    )
+
+    line = "| toy | country | x\\|&lt;b> | 100 | accuracy | 0.500 | 0.900 |"
+    assert f"{line} **-0.400 [-0.500, -0.300]** |" in text
+    assert "The largest gaps of 1 comparisons on test" in text
+    assert "## Fairness" not in card()
+
+
 def test_a_translation_is_measured_against_copying() -> None:
     job = launch(
         Path("/base"),
@@ -149,3 +181,57 @@ def test_calibration_has_a_table_of_its_own() -> None:
     )
     assert "| toy | 0.200 → 0.050 [0.040, 0.090] | 0.500 → 0.200 | 0.700 → 0.300 |" in text
     assert "Calibration" not in card()
+
+
+def test_label_sets_have_their_floor_and_a_row_a_label() -> None:
+    values = {
+        "num_rows": 40,
+        "micro_f1": 0.4,
+        "ece": 0.1,
+        "brier": 0.2,
+        "loss": 0.5,
+        "constant_micro_f1": 0.5,
+        "per_class": {
+            "a": {"precision": 0.5, "recall": 1.0, "f1": 2 / 3, "support": 9, "given": 18}
+        },
+    }
+    task = {"type": "text-classification", "problem": "multi_label", "labels": ["a", "b"]}
+    evaluation = {"metrics": ["micro_f1"]}
+    text = model_card(
+        launch(Path("/base"), Path("/scratch"), task=task, evaluation=evaluation),
+        {"toy": values},
+        {},
+        SelectionOutcome(last=True, step=12),
+        {"toy": {"test": 40}},
+    )
+    assert "text-classification with any number of a, b, from 0.5 on" in text
+    assert "| toy | trained on | 40 | 0.400 | 0.500 |" in text
+    assert "The floor is the micro_f1 of the best answer that is the same for every row." in text
+    assert "| toy | a | 9 | 18 | 0.500 | 1.000 | 0.667 |" in text
+    assert "No better than the floor on: toy." in text
+
+
+def test_a_regression_of_pairs_is_judged_by_its_error() -> None:
+    values = {"num_rows": 40, "rmse": 0.4, "constant_rmse": 0.9}
+    task = {"type": "text-classification", "problem": "regression", "pairs": True}
+    method = {"type": "lora", "rank": 8, "alpha": 16.0, "target_modules": ["q"]}
+    text = model_card(
+        launch(
+            Path("/base"),
+            Path("/scratch"),
+            task=task,
+            method=method,
+            evaluation={"metrics": ["rmse"]},
+        ),
+        {"toy": values},
+        {"toy": {**values, "rmse": 1.5}},
+        SelectionOutcome(last=True, step=12),
+        {"toy": {"test": 40}},
+        Loads(adapter_of=Origin("hf://org/encoder", "abc", "d" * 64)),
+    )
+    assert "of pairs of texts as a regression: a number for each" in text
+    assert "| toy | trained on | 40 | 1.500 → 0.400 | 0.900 |" in text
+    assert 'problem_type="regression"' in text
+    assert "labels = ['value']" in text
+    assert "No better than" not in text
+    assert "Calibration" not in text

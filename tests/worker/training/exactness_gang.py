@@ -21,7 +21,7 @@ from orchestrator.worker.gang import Gang
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
-from orchestrator.worker.tasks.base import Encoded, HasParts, Task
+from orchestrator.worker.tasks.base import Encoded, HasParts, HidesTokens, Task
 from orchestrator.worker.training.arguments import training_arguments
 from orchestrator.worker.training.checkpointing import Progress
 from orchestrator.worker.training.methods import apply_method
@@ -94,7 +94,8 @@ def train(case: dict[str, Any], base: Path, scratch: Path, gang: Gang) -> list[d
 def encoded_rows(task: Task, rows: Any, tokenizer: Any) -> Encoded:
     """The rows of a table, or of a table for each of several tasks."""
     if not isinstance(task, HasParts):
-        return task.encode(pa.table(rows), tokenizer)
+        encoded = task.encode(pa.table(rows), tokenizer)
+        return task.hidden(encoded, tokenizer) if isinstance(task, HidesTokens) else encoded
     parts = [task.task(name).encode(pa.table(own), tokenizer) for name, own in rows.items()]
     return TaskRows(parts, range(len(parts)))
 

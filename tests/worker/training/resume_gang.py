@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def attempt(
     kind: type[Attempt] | type[CustomAttempt] = Attempt,
 ) -> Outcome:
     """One Attempt in this process; rank 0's reporter asks it to stop after some steps."""
-    store = CheckpointStore(open_store(launch.store), launch.job)
+    store = store_of(launch)
     if gang.is_first:
         assert store.claim_attempt({}) == launch.attempt
     gang.barrier()
@@ -51,8 +52,13 @@ def attempt(
         outcome = kind(launch, gang, store, reporter, Clock(reporter, {}), folders).run()
     gang.barrier()
     unset_hf_deepspeed_config()  # a gang trains once; the next one must not see this one's
+    os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
     AcceleratorState._reset_state(reset_partial_state=False)
     return outcome
+
+
+def store_of(launch: Launch) -> CheckpointStore:
+    return CheckpointStore(open_store(launch.store), launch.job)
 
 
 def digest(launch: Launch) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from orchestrator.worker.data.orders import Shuffled
 from orchestrator.worker.models.loading import load_model, load_tokenizer
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.tasks import task_for
+from orchestrator.worker.tasks.base import ChangesByEpoch, HidesTokens
 from orchestrator.worker.training import ops
 from orchestrator.worker.training.methods import apply_method
 from tests.worker.tiny import (
@@ -52,19 +54,30 @@ NUM_ROWS = 52
 TARGETS = ["attention.self.query", "attention.output.dense", "output.dense"]
 LORA = {"type": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "target_modules": TARGETS}
 DORA = {**LORA, "use_dora": True, "use_rslora": True}
-METHODS = {"full": {"type": "full"}, "lora": LORA, "dora": DORA, "by layer": {"type": "full"}}
+PRETRAIN = {"type": "pretrain"}
+METHODS = {
+    "full": {"type": "full"},
+    "lora": LORA,
+    "dora": DORA,
+    "by layer": {"type": "full"},
+    "pretrain": PRETRAIN,
+}
 # What each part of the two-layer base learns at under a decay of a half, by a piece of its name.
 RATES = {"embeddings": 1e-3 / 8, "layer.0": 1e-3 / 4, "layer.1": 1e-3 / 2}
 
 
 WEIGHTS = {"negative": 0.3, "positive": 2.0}
 CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
+MASKED = {"type": "masked-lm", "masked_share": 0.4}
+DENOISING = {"type": "denoising", "objective": "infill", "masked_share": 0.4}
 TASKS: dict[str, tuple[dict[str, Any], Callable[[Path], Path], Callable[[int], Any]]] = {
     "classification": (CLASSIFY, write_base, rows),
     "weighted": ({**CLASSIFY, "class_weights": {"weights": WEIGHTS}}, write_base, rows),
     "causal": ({"type": "causal-lm"}, write_causal_base, texts),
     "encoder-decoder": ({"type": "translation"}, write_seq2seq_base, pairs),
     "prompted": ({"type": "translation"}, write_causal_base, pairs),
+    "masked": (MASKED, partial(write_base, masks=True), texts),
+    "denoising": (DENOISING, partial(write_seq2seq_base, masks=True), texts),
 }
 WRITING = ("encoder-decoder", "prompted")
 
@@ -110,6 +123,12 @@ CASES = {
     "encoder-decoder, zero 3": case(task="encoder-decoder", zero_stage=3, micro_batch_size=4),
     "encoder-decoder, ddp": case(task="encoder-decoder", strategy="ddp", micro_batch_size=4),
     "prompted, zero 2": case(task="prompted", zero_stage=2, micro_batch_size=4),
+    "masked, zero 2": case("pretrain", "masked", zero_stage=2, micro_batch_size=4),
+    "masked, ddp": case("pretrain", "masked", strategy="ddp", micro_batch_size=4),
+    "denoising, zero 3": case("pretrain", "denoising", zero_stage=3, micro_batch_size=4),
+    "packed, zero 2, accumulation": case(zero_stage=2, micro_batch_size=4),
+    "packed, lora, zero 3": case("lora", zero_stage=3, micro_batch_size=8),
+    "packed, causal, ddp": case(task="causal", strategy="ddp", micro_batch_size=8),
 }
 
 
@@ -138,7 +157,8 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
         *(base, folder), task=section, training=lengths, evaluation={}, method=METHODS[name]
     ).spec.spec
     task, tokenizer = task_for(spec, base), load_tokenizer(base)
-    encoded = task.encode(pa.table(data(NUM_ROWS)), tokenizer)
+    rows_of = task.encode(pa.table(data(NUM_ROWS)), tokenizer)
+    encoded = task.hidden(rows_of, tokenizer) if isinstance(task, HidesTokens) else rows_of
     start = Start(base, Origin(str(base), None, ""))
     model = apply_method(spec.method, load_model(task, base, tokenizer, seed=3), start, seed=3)
     model.train()
@@ -154,6 +174,8 @@ def plain_loop(kind: str, name: str, base: Path, folder: Path) -> list[dict[str,
     found = []
     for step in range(6):
         epoch, k = divmod(step, plan.steps_per_epoch)
+        if isinstance(encoded, ChangesByEpoch):
+            encoded.set_epoch(epoch)
         batch = task.collate([encoded[int(i)] for i in plan.global_batch(epoch, k)], tokenizer)
         loss = mean_loss(kind, model, batch)
         loss.backward()
@@ -190,7 +212,8 @@ def gang(
         name: {
             "training": TRAINING
             | ({"max_target_length": 16} if case.task in WRITING else {})
-            | ({"layer_decay": 0.5} if case.method == "by layer" else {}),
+            | ({"layer_decay": 0.5} if case.method == "by layer" else {})
+            | ({"batching": {"packing": True}} if "packed" in name else {}),
             "engine": case.engine,
             "task": TASKS[case.task][0],
             "method": METHODS[case.method],

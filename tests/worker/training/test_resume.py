@@ -34,6 +34,7 @@ pytestmark = pytest.mark.timeout(1200)  # thirty trainings, on whatever the mach
 NUM_STEPS = 15
 CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
+CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 LORA: dict[str, Any] = {
     "type": "lora",
     "rank": 4,
@@ -85,11 +86,36 @@ CASES: dict[str, dict[str, Any]] = {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
         "task": {"type": "causal-lm"},
     },
+    "causal, packed, grouped by length": {
+        "engine": {"zero_stage": 1, "micro_batch_size": 4},
+        "task": {"type": "causal-lm"},
+        "lengths": {"batching": {"packing": True, "group_by_length": True, "window": 2}},
+    },
     "encoder-decoder, zero 3": {
         "engine": {"zero_stage": 3, "micro_batch_size": 4},
         "task": {"type": "translation"},
         "lengths": {"max_target_length": 16},
         "generation": {"max_samples": 7, "batch_size": 2, "max_new_tokens": 8, "num_beams": 2},
+    },
+    "masked, zero 2": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {"type": "masked-lm", "masked_share": 0.3},
+        "method": {"type": "pretrain"},
+    },
+    "denoising, ddp": {
+        "engine": {"strategy": "ddp", "micro_batch_size": 4},
+        "task": {"type": "denoising", "objective": "infill", "masked_share": 0.3},
+        "method": {"type": "pretrain"},
+    },
+    "label sets of pairs, zero 2": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 2},
+        "task": {**CLASSIFY, "problem": "multi_label", "pairs": True},
+    },
+    "numbers, lora": {
+        "engine": {"zero_stage": 2, "micro_batch_size": 4},
+        "task": {"type": "text-classification", "problem": "regression"},
+        "method": LORA,
+        "learning_rate": 2e-2,
     },
     "zero 2, lora, accumulation": {
         "engine": {"zero_stage": 2, "micro_batch_size": 2},
@@ -117,11 +143,13 @@ BASES: dict[str, tuple[Callable[[Path], Path], Callable[[int], dict[str, list[st
     "text-classification": (partial(write_base, dropout=0.1), rows),
     "causal-lm": (write_causal_base, texts),
     "translation": (write_seq2seq_base, pairs),
+    "masked-lm": (partial(write_base, dropout=0.1, masks=True), texts),
+    "denoising": (partial(write_seq2seq_base, dropout=0.1, masks=True), texts),
 }
 KILLED = "zero 2, accumulation"
 
 
-def write_rows(path: Path, table: dict[str, list[str]]) -> str:
+def write_rows(path: Path, table: dict[str, list[Any]]) -> str:
     lines = [
         json.dumps(dict(zip(table, values, strict=True)))
         for values in zip(*table.values(), strict=True)
@@ -139,7 +167,7 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
     """40 rows in batches of 8: five steps an epoch, three epochs; a checkpoint each fourth step."""
     folder.mkdir(exist_ok=True)
     task = case.get("task", CLASSIFY)
-    base, some = bases[task["type"]], BASES[task["type"]][1]
+    base, some = bases[task["type"]], partial(_rows_of, task)
     generation = {"generation": case["generation"]} if "generation" in case else {}
     data = {
         "train": [{"path": write_rows(folder / "train.jsonl", some(40))}],
@@ -173,6 +201,17 @@ def make_launch(bases: dict[str, Path], folder: Path, case: dict[str, Any]) -> L
         checkpoint={"every_steps": 4, "keep": 2},
         evaluation={"bootstrap_samples": 10, **generation},
     )
+
+
+def _rows_of(task: dict[str, Any], num_rows: int) -> dict[str, list[Any]]:
+    some: dict[str, list[Any]] = dict(BASES[task["type"]][1](num_rows))
+    if task.get("pairs"):
+        some["text_pair"] = [f"the movie is {words}" for words in reversed(some["text"])]
+    if task.get("problem") == "multi_label":
+        some["label"] = [[label] if n % 3 else [] for n, label in enumerate(some["label"])]
+    elif task.get("problem") == "regression":
+        some["label"] = [len(text) / 20 for text in some["text"]]
+    return some
 
 
 def start(order: Launch) -> subprocess.Popen[bytes]:
