@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from orchestrator.specs.task_views import task_of_key
 from orchestrator.worker.data.batches import PADDING
 from orchestrator.worker.gang import Gang
+from orchestrator.worker.models.shared import SharedModel
 from orchestrator.worker.tasks.base import Encoded, HasParts, Task
 
 
@@ -73,3 +74,15 @@ class EvaluationPass:
         while len(batches) % self.gang.world_size:
             batches.append(np.array([PADDING]))
         yield from batches[self.gang.rank :: self.gang.world_size]
+
+
+def answering_on(
+    model: torch.nn.Module, evaluation: EvaluationPass
+) -> tuple[torch.nn.Module, Callable[[str], EvaluationPass]]:
+    """The model that answers for each split of a job, and the pass of a split by its key.
+
+    Of several tasks that predict tokens it is the one they share, which can also write texts.
+    """
+    if isinstance(model, SharedModel) and not model.folders:
+        return model.language, evaluation.alone
+    return model, evaluation.of

@@ -45,7 +45,7 @@ from orchestrator.worker.data.splits import Splits, load_tables
 from orchestrator.worker.data.stored import RowCache
 from orchestrator.worker.data.task_rows import read_splits
 from orchestrator.worker.evaluation.gates import judged, start_on_valid
-from orchestrator.worker.evaluation.passes import EvaluationPass
+from orchestrator.worker.evaluation.passes import EvaluationPass, answering_on
 from orchestrator.worker.evaluation.reported import reported_figures
 from orchestrator.worker.evaluation.starts import start_figures
 from orchestrator.worker.folders import NodeFolders, find_start, node_folders, row_limit
@@ -54,7 +54,6 @@ from orchestrator.worker.models.adapters import load_trained, merge_in_place
 from orchestrator.worker.models.attention import Surroundings, choose_attention
 from orchestrator.worker.models.export import complete_folder, task_folder, without_cache
 from orchestrator.worker.models.loading import load_model, load_tokenizer, on_device
-from orchestrator.worker.models.shared import SharedModel
 from orchestrator.worker.models.start import Start
 from orchestrator.worker.publishing.card import Loads, model_card
 from orchestrator.worker.publishing.publish import Beside, publish
@@ -312,9 +311,7 @@ class Attempt:
         """domain -> reported figures on test; `sliced` into groups as well, where the spec asks."""
         on_device(model, self.device)
         how, seed = self.spec.evaluation, self.spec.training.seed
-        answering = evaluation.of
-        if isinstance(model, SharedModel) and not model.folders:  # it also writes texts
-            model, answering = model.language, evaluation.alone
+        model, answering = answering_on(model, evaluation)
         return {
             domain: reported_figures(
                 *(answering(domain), model, encoded, how, seed),
@@ -327,18 +324,19 @@ class Attempt:
         self, folder: Path, run: Run, splits: Splits
     ) -> tuple[dict[str, dict[str, Any]], tuple[GateResult, ...]]:
         """Figures on test of the model's folder, and the gates; of several tasks one by one."""
-        evaluation, method = run.evaluation, self.spec.method
+        evaluation = run.evaluation
+        load = partial(load_trained, start=run.start, method=self.spec.method)
         if not isinstance(run.task, HasParts):
-            published = load_trained(run.task, folder, run.start, method)
+            published = load(run.task, folder)
             metrics = self._evaluate(published, evaluation, splits, sliced=True)
-            gates = judged(self.spec, evaluation, published, splits.valid, run.progress.start)
-            return metrics, gates
+            start = run.progress.start
+            return metrics, judged(self.spec, evaluation, published, splits.valid, start)
         metrics = {}
         for name in task_views(self.spec):
-            own = evaluation.alone(name)
             tests = {key: rows for key, rows in splits.test.items() if task_of_key(key) == name}
-            published = load_trained(own.task, task_folder(folder, name), run.start, method)
-            metrics |= self._evaluate(published, own, replace(splits, test=tests))
+            published = load(run.task.task(name), task_folder(folder, name))
+            own = evaluation.alone(name), replace(splits, test=tests)
+            metrics |= self._evaluate(published, *own)
         return metrics, ()
 
     def _interrupted(self, run: Run, step: int) -> Outcome:
