@@ -51,7 +51,7 @@ KINDS = {
         Reason.OUT_OF_MEMORY,
         2,
         Reason.OUT_OF_MEMORY,
-        {"micro_batch_size": 1},
+        {"micro_batch_size": 1, "zero_stage": 3},
     ),
     "huge": Kind(
         0.05,
@@ -59,7 +59,7 @@ KINDS = {
         Reason.OUT_OF_MEMORY,
         1,
         Reason.OUT_OF_MEMORY,
-        {"micro_batch_size": 1, "gradient_checkpointing": True},
+        {"micro_batch_size": 1, "zero_stage": 3, "gradient_checkpointing": True},
     ),
     # Its user changes his mind before it runs.
     "unwanted": Kind(0.1, JobState.CANCELLED, Reason.CANCELLED, 0),
