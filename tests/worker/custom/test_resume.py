@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from tests.worker.tiny import launch, rows, write_base
 from tests.worker.training.resume_gang import digest
 from tests.worker.training.test_resume import (
     ENVIRONMENT,
-    children_of_session,
+    kill_gang,
     log_of,
     start,
     torchrun,
@@ -161,15 +159,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_base(tmp_path_factory.mktemp("base"), dropout=0.1)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """kill -9 of agent and ranks."""
-    assert process.poll() is None, "the gang ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    for child in children_of_session(process.pid):
-        os.kill(child, signal.SIGKILL)
-    process.wait()
-
-
 def killed_and_resumed(first: Launch, second: Launch, sign: str) -> Launch:
     """Kills the first as soon as a file shows, and lets the second go on from there."""
     store = checkpoints_of(first)
@@ -181,7 +170,7 @@ def killed_and_resumed(first: Launch, second: Launch, sign: str) -> Launch:
             process.wait(timeout=0.02)
         except subprocess.TimeoutExpired:
             continue
-    kill(process)
+    kill_gang(process)
     newest = store.resume_point()
     assert newest is not None
     parent = {"attempt": 1, "step": newest.step}

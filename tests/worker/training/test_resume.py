@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from orchestrator.records import Launch
 from orchestrator.storage.checkpoints import CheckpointStore
 from orchestrator.storage.objectstore import open_store
 from orchestrator.worker.training import ops
+from tests.embedded import family
 from tests.worker.tiny import (
     launch,
     pairs,
@@ -32,7 +34,6 @@ from tests.worker.tiny import (
 pytestmark = pytest.mark.timeout(1200)  # thirty trainings, on whatever the machine leaves
 
 NUM_STEPS = 15
-CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 ENVIRONMENT = {**os.environ, **ops.environment(), "OMP_NUM_THREADS": "1"}
 CLASSIFY = {"type": "text-classification", "labels": ["negative", "positive"]}
 LORA: dict[str, Any] = {
@@ -273,20 +274,16 @@ def kill_when_committed(process: subprocess.Popen[bytes], order: Launch) -> None
             process.wait(timeout=0.02)
         except subprocess.TimeoutExpired:
             continue
+    kill_gang(process)
+
+
+def kill_gang(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of agent and ranks, which have sessions of their own."""
     assert process.poll() is None, "the gang ended before it could be killed"
-    os.killpg(process.pid, signal.SIGKILL)
-    for child in children_of_session(process.pid):
-        os.kill(child, signal.SIGKILL)
+    for member in family(process.pid):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
     process.wait()
-
-
-def children_of_session(session: int) -> Iterator[int]:
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getsid(int(entry.name)) == session:
-                yield int(entry.name)
-        except (ProcessLookupError, PermissionError):
-            continue
 
 
 def torchrun(module: str, *arguments: str) -> list[str]:
