@@ -8,50 +8,52 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.specs.foreign.translation import (
+    BY_WORKER,
+    FILL_IN,
+    FOLLOWED,
+    OWN_TEMPLATE,
+    OWN_WAY,
+    REASONS,
     Keys,
     Translated,
+    base_of,
     carry_batch,
     carry_deepspeed,
     carry_optimizer,
     carry_precision,
     fill_in_test,
+    is_hub,
     target_modules,
 )
 
 AXOLOTL = "axolotl"
 DOMAIN = "imported"
 
-_LOGGING = "how runs are followed is the orchestrator's own: watch, logs and metrics"
-_FIXED = "what is installed and fits is chosen by the worker"
 _REASONS = {
+    **REASONS,
     **dict.fromkeys(
         ("wandb_project", "wandb_entity", "wandb_watch", "wandb_name", "wandb_log_model",
          "wandb_run_id", "mlflow_tracking_uri", "mlflow_experiment_name", "use_tensorboard",
          "logging_steps", "use_comet", "comet_project_name"),
-        _LOGGING,
+        FOLLOWED,
     ),
-    **dict.fromkeys(("xformers_attention", "eager_attention", "sdp_attention"), _FIXED),
+    **dict.fromkeys(("xformers_attention", "eager_attention", "sdp_attention"), BY_WORKER),
     **dict.fromkeys(
         ("dataset_prepared_path", "dataset_processes", "pad_to_sequence_len", "strict",
          "model_type", "tokenizer_type", "gradient_checkpointing_kwargs", "save_safetensors",
          "output_dir", "local_rank", "debug", "lora_on_cpu", "low_cpu_mem_usage"),
-        "it does not change what is learned; the orchestrator has its own way",
+        OWN_WAY,
     ),
-    "trust_remote_code": "no code of a model is ever run",
     "load_in_8bit": "weights are held whole, or in 4 bits by qlora",
     "lora_fan_in_fan_out": "it follows from the base",
     "special_tokens": "the tokenizer is used as the base has it",
     "tokens": "the tokenizer is used as the base has it",
-    "chat_template": "chats are put into the base's own template",
+    "chat_template": OWN_TEMPLATE,
     "lora_model_dir": "to go on from an adapter publish it here, and write models://name as base",
-    "resume_from_checkpoint": "an unfinished run resumes by itself",
     "fsdp": "weights are sharded by ZeRO, not by FSDP: engine.zero_stage 3 is its like",
     "fsdp_config": "see fsdp",
-    "neftune_noise_alpha": "noise on embeddings is not to be had",
     "plugins": "no code of others is run",
-    "hub_model_id": "models are published to a store; push them from there",
-    "eval_table_size": _LOGGING,
-    "tf32": "fp32 on GPUs follows torch's own setting",
+    "eval_table_size": FOLLOWED,
     "loss_watchdog_threshold": "a loss that is no number ends the job by itself",
     "loss_watchdog_patience": "a loss that is no number ends the job by itself",
 }  # fmt: skip
@@ -74,7 +76,7 @@ def from_axolotl(document: Mapping[str, Any]) -> Translated:
             f"rl: {kind}: learning by preferences or rewards has no spec",
             hint="import the file of the supervised stage",
         )
-    found.put("model.base", f"hf://{base}" if _is_hub(base := keys.take("base_model")) else base)
+    found.put("model.base", base_of(str(keys.take("base_model"))))
     if (revision := keys.take("revision_of_model")) is not None:
         found.put("model.revision", revision)
     _data(keys)
@@ -84,10 +86,6 @@ def from_axolotl(document: Mapping[str, Any]) -> Translated:
     keys.finish()
     fill_in_test(found, DOMAIN)
     return found
-
-
-def _is_hub(name: str) -> bool:
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not name.startswith(".")
 
 
 def _data(keys: Keys) -> None:
@@ -112,7 +110,7 @@ def _data(keys: Keys) -> None:
             for left in given.found.left_out:
                 keys.leave(f"{key}[{number}].{left.key}", left.value, left.reason)
     keys.found.put("task", task or {"type": "causal-lm", "rows": "text"})
-    splits.setdefault("train", [{"path": "FILL-IN/train.jsonl"}])
+    splits.setdefault("train", [{"path": f"{FILL_IN}/train.jsonl"}])
     keys.found.put(f"data.domains.{DOMAIN}", splits)
     share = keys.take("val_set_size")
     if isinstance(share, float | int) and 0 < share < 1:
@@ -155,10 +153,10 @@ def _rows(given: Keys, keys: Keys, place: str) -> tuple[str, dict[str, str]]:
 
 
 def _source(given: Keys) -> dict[str, Any]:
-    path, files = str(given.take("path") or "FILL-IN/train.jsonl"), given.take("data_files")
+    path, files = str(given.take("path") or f"{FILL_IN}/train.jsonl"), given.take("data_files")
     given.take("ds_type")
     is_local = path.startswith((".", "/", "~", "s3://", "gs://")) or re.search(r"\.\w{3,7}$", path)
-    if is_local or not _is_hub(path):
+    if is_local or not is_hub(path):
         return {"path": path}
     if isinstance(files, str):
         given.leave("data_files", files, "a hub data set is read by its split")

@@ -9,8 +9,15 @@ from typing import Any
 
 from orchestrator.errors import UserError
 from orchestrator.specs.foreign.translation import (
+    BY_WORKER,
+    FILL_IN,
+    FOLLOWED,
+    OWN_TEMPLATE,
+    OWN_WAY,
+    REASONS,
     Keys,
     Translated,
+    base_of,
     carry_batch,
     carry_deepspeed,
     carry_optimizer,
@@ -23,11 +30,11 @@ LLAMA_FACTORY = "LLaMA-Factory"
 DOMAIN = "imported"
 _MAX_BYTES = 5_000_000  # of the list of data sets
 
-_LOGGING = "how runs are followed is the orchestrator's own: watch, logs and metrics"
-_OWN_WAY = "it does not change what is learned; the orchestrator has its own way"
+_PUSHED = REASONS["hub_model_id"]
 _REASONS = {
+    **REASONS,
     **dict.fromkeys(
-        ("logging_steps", "plot_loss", "report_to", "run_name", "logging_dir"), _LOGGING
+        ("logging_steps", "plot_loss", "report_to", "run_name", "logging_dir"), FOLLOWED
     ),
     **dict.fromkeys(
         ("do_train", "do_eval", "overwrite_output_dir", "output_dir", "overwrite_cache",
@@ -35,17 +42,14 @@ _REASONS = {
          "tokenized_path", "cache_dir", "per_device_eval_batch_size", "eval_strategy",
          "save_strategy", "ray_run_name", "ray_storage_path", "placement_strategy",
          "use_fast_tokenizer", "resources_per_worker", "ray_init_kwargs"),
-        _OWN_WAY,
+        OWN_WAY,
     ),
-    "trust_remote_code": "no code of a model is ever run",
-    "template": "chats are put into the base's own template",
+    "template": OWN_TEMPLATE,
     "max_samples": "rows are not thinned by number: `weight` of a source draws a share",
-    "resume_from_checkpoint": "an unfinished run resumes by itself",
     "adapter_name_or_path": "publish the adapter here, and write models://name as base",
-    "flash_attn": "what is installed and fits is chosen by the worker",
+    "flash_attn": BY_WORKER,
     "use_unsloth": "kernels of others are not used",
     "enable_liger_kernel": "kernels of others are not used",
-    "neftune_noise_alpha": "noise on embeddings is not to be had",
     "train_on_prompt": "prompts are read; completions alone are learned",
     "mask_history": "all that the assistant says is learned",
     "streaming": "rows are read whole",
@@ -53,8 +57,7 @@ _REASONS = {
     "interleave_probs": "data.mixing says how domains are mixed",
     "quantization_method": "4-bit weights are bitsandbytes'",
     "loraplus_lr_ratio": "both matrices learn at one rate",
-    "hub_model_id": "models are published to a store; push them from there",
-    "push_to_hub": "models are published to a store; push them from there",
+    "push_to_hub": _PUSHED,
     "predict_with_generate": "generation is measured for translation and summarization",
 }  # fmt: skip
 
@@ -83,9 +86,7 @@ def from_llamafactory(document: Mapping[str, Any], folder: Path) -> Translated:
             f"stage: {stage}: learning by preferences or rewards has no spec",
             hint="import the file of the supervised stage (sft) or of pretraining (pt)",
         )
-    base = str(keys.take("model_name_or_path"))
-    is_hub = base.count("/") == 1 and not base.startswith((".", "/", "~"))
-    found.put("model.base", f"hf://{base}" if is_hub else base)
+    found.put("model.base", base_of(str(keys.take("model_name_or_path"))))
     if (revision := keys.take("model_revision")) is not None:
         found.put("model.revision", str(revision))
     _data(keys, stage, folder)
@@ -107,7 +108,7 @@ def _data(keys: Keys, stage: str, folder: Path) -> None:
         names = value if isinstance(value, list) else str(value or "").split(",")
         for name in (str(name).strip() for name in names if str(name).strip()):
             kind, source = _source(keys, name, listed.get(name), stage)
-            if "path" in source and "FILL-IN" not in source["path"]:
+            if "path" in source and FILL_IN not in source["path"]:
                 source = {**source, "path": f"{place}/{source['path']}"}
             rows = rows or kind
             if kind != rows:
@@ -115,7 +116,7 @@ def _data(keys: Keys, stage: str, folder: Path) -> None:
                 keys.leave(f"{key}: {name}", name, reason)
                 continue
             splits.setdefault(split, []).append(source)
-    splits.setdefault("train", [{"path": "FILL-IN/train.jsonl"}])
+    splits.setdefault("train", [{"path": f"{FILL_IN}/train.jsonl"}])
     keys.found.put("task", {"type": "causal-lm", "rows": rows or "chat"})
     keys.found.put(f"data.domains.{DOMAIN}", splits)
     share = keys.take("val_size")
@@ -143,7 +144,7 @@ def _source(keys: Keys, name: str, entry: Any, stage: str) -> tuple[str, dict[st
         reason = "dataset_info.json with this name is not to be found: fill in where it lies"
         keys.leave(f"dataset: {name}", name, reason)
         kind = "text" if stage == "pt" else "completion"
-        return kind, {"path": f"FILL-IN/{name}.jsonl"}
+        return kind, {"path": f"{FILL_IN}/{name}.jsonl"}
     columns = entry.get("columns") or {}
     if stage == "pt":
         kind, wanted = "text", {"text": columns.get("prompt", "text")}
@@ -166,7 +167,7 @@ def _source(keys: Keys, name: str, entry: Any, stage: str) -> tuple[str, dict[st
         if subset := entry.get("subset"):
             source["config"] = str(subset)
     else:
-        source = {"path": str(entry.get("file_name", f"FILL-IN/{name}.jsonl"))}
+        source = {"path": str(entry.get("file_name", f"{FILL_IN}/{name}.jsonl"))}
     return kind, {**source, "columns": wanted}
 
 

@@ -13,6 +13,18 @@ from typing import Any
 FILL_IN = "FILL-IN"
 """Begins what a person has to write."""
 
+FOLLOWED = "how runs are followed is the orchestrator's own: watch, logs and metrics"
+OWN_WAY = "it does not change what is learned; the orchestrator has its own way"
+BY_WORKER = "what is installed and fits is chosen by the worker"
+OWN_TEMPLATE = "chats are put into the base's own template"
+REASONS = {
+    "trust_remote_code": "no code of a model is ever run",
+    "resume_from_checkpoint": "an unfinished run resumes by itself",
+    "neftune_noise_alpha": "noise on embeddings is not to be had",
+    "hub_model_id": "models are published to a store; push them from there",
+}
+"""Why keys are left out that the tools have in common."""
+
 _SCHEDULES = {
     **{name: name for name in ("linear", "cosine", "constant")},
     "constant_with_warmup": "constant",
@@ -104,13 +116,16 @@ def carry_optimizer(keys: Keys, scheduler: str, optimizer: str) -> None:
 
 
 def carry_precision(keys: Keys, names: Iterable[str] = ("bf16",)) -> None:
-    """bf16 before fp16 before fp32; `auto` is bf16, which GPUs since Ampere have."""
+    """bf16 before fp16 before tf32 before fp32; `auto` is bf16, which GPUs since Ampere have."""
     bf16 = [keys.take(name) for name in names]
     fp16 = keys.take("fp16", "float16")
+    tf32 = keys.take("tf32")
     if any(value not in (None, False) for value in bf16):
         keys.found.put("training.precision", "bf16")
     elif fp16 not in (None, False):
         keys.found.put("training.precision", "fp16")
+    elif tf32 not in (None, False):
+        keys.found.put("training.precision", "tf32")
 
 
 def carry_batch(keys: Keys, micro: str, accumulation: str, workers: int) -> None:
@@ -149,6 +164,16 @@ def carry_deepspeed(keys: Keys) -> None:
         what = "parameters" if "param" in name or stage[1] == "3" else "optimizer"
         keys.found.put("engine.offload", what)
     keys.leave("deepspeed", value, "of the file only the stage in its name is taken over")
+
+
+def is_hub(name: str) -> bool:
+    """Whether it is org/name, and not a folder."""
+    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None and not name.startswith(".")
+
+
+def base_of(name: str) -> str:
+    """A base as a spec names it: a model of the hub, or a folder."""
+    return f"hf://{name}" if is_hub(name) else name
 
 
 def target_modules(keys: Keys, name: str, value: Any) -> list[str] | None:

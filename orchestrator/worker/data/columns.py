@@ -6,6 +6,7 @@ that is asked for.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -62,15 +63,15 @@ def _numbers(values: pa.Array) -> np.ndarray:
     return array
 
 
-class _Column:
+class _Column(ABC):
     def __iter__(self) -> Iterator[Any]:
         return (self[index] for index in range(len(self)))
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitem__(self, index: int) -> Any: ...
 
     def array(self) -> np.ndarray:
         return np.array(list(self))

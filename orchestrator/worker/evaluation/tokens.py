@@ -8,11 +8,40 @@ from typing import Any
 import numpy as np
 import torch
 
+from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 
 CONFIDENCE = 0.95
 LOSS, TOKENS, CORRECT = range(3)
 """Columns of what is kept of a row: summed loss, tokens that count, tokens predicted rightly."""
+
+
+class TokenFigures:
+    """Loss and figures of a task whose labels stand where its model predicts them."""
+
+    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_loss_sum(outputs.logits, labels)
+
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_sums(outputs.logits, labels)
+
+    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+        return token_metrics(predictions)
+
+    def intervals(
+        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
+    ) -> dict[str, list[float]]:
+        return token_intervals(predictions, num_samples, seed)
+
+
+class NextTokenFigures(TokenFigures):
+    """The same for causal models: a token is predicted at the one before it."""
+
+    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_loss_sum(*prompts.shifted(outputs, labels))
+
+    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
+        return token_sums(*prompts.shifted(outputs, labels))
 
 
 def token_loss_sum(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

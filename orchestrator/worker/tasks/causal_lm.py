@@ -20,16 +20,11 @@ from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.tokens import Ids, TokenRows
 from orchestrator.worker.evaluation.sums import RowSums, token_row_sums
-from orchestrator.worker.evaluation.tokens import (
-    token_intervals,
-    token_loss_sum,
-    token_metrics,
-    token_sums,
-)
+from orchestrator.worker.evaluation.tokens import NextTokenFigures
 from orchestrator.worker.models.language import causal_model
 
 
-class CausalLmTask:
+class CausalLmTask(NextTokenFigures):
     """Learns the next token: of whole texts, of completions, or of what the assistant says."""
 
     loader = "AutoModelForCausalLM"
@@ -88,22 +83,8 @@ class CausalLmTask:
     ) -> dict[str, torch.Tensor]:
         return prompts.causal_batch(rows, tokenizer)
 
-    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_loss_sum(*prompts.shifted(outputs, labels))
-
-    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_sums(*prompts.shifted(outputs, labels))
-
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        return token_metrics(predictions)
-
     def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
         return token_row_sums(predictions)
-
-    def intervals(
-        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
-    ) -> dict[str, list[float]]:
-        return token_intervals(predictions, num_samples, seed)
 
 
 def _chats(

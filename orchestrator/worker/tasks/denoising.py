@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pyarrow as pa
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,17 +25,12 @@ from orchestrator.worker.data.noise import (
 )
 from orchestrator.worker.data.pieces import Pieces, TextPieces
 from orchestrator.worker.data.seq2seq import decoder_start_of, encoder_decoder_batch
-from orchestrator.worker.evaluation.tokens import (
-    token_intervals,
-    token_loss_sum,
-    token_metrics,
-    token_sums,
-)
+from orchestrator.worker.evaluation.tokens import TokenFigures
 from orchestrator.worker.models.language import seq2seq_model
 from orchestrator.worker.tasks.base import Encoded
 
 
-class DenoisingTask:
+class DenoisingTask(TokenFigures):
     """Learns the hidden spans (`spans`), or the whole text around them (`infill`)."""
 
     loader = "AutoModelForSeq2SeqLM"
@@ -78,17 +72,3 @@ class DenoisingTask:
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, torch.Tensor]:
         return encoder_decoder_batch(rows, tokenizer, self.start_id)
-
-    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_loss_sum(outputs.logits, labels)
-
-    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_sums(outputs.logits, labels)
-
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        return token_metrics(predictions)
-
-    def intervals(
-        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
-    ) -> dict[str, list[float]]:
-        return token_intervals(predictions, num_samples, seed)

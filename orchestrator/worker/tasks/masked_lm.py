@@ -19,17 +19,12 @@ from orchestrator.worker.data.batches import IGNORED
 from orchestrator.worker.data.noise import MaskedTokens, NoisyRows, mask_id, special_ids
 from orchestrator.worker.data.pieces import Pieces, TextPieces
 from orchestrator.worker.data.tokens import attention_mask, pad_id, padded
-from orchestrator.worker.evaluation.tokens import (
-    token_intervals,
-    token_loss_sum,
-    token_metrics,
-    token_sums,
-)
+from orchestrator.worker.evaluation.tokens import TokenFigures
 from orchestrator.worker.models.language import masked_model
 from orchestrator.worker.tasks.base import Encoded
 
 
-class MaskedLmTask:
+class MaskedLmTask(TokenFigures):
     """Learns the hidden tokens; the labels stand where they were."""
 
     loader = "AutoModelForMaskedLM"
@@ -73,17 +68,3 @@ class MaskedLmTask:
             "attention_mask": attention_mask(inputs),
             "labels": padded([row["labels"] for row in rows], IGNORED),
         }
-
-    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_loss_sum(outputs.logits, labels)
-
-    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_sums(outputs.logits, labels)
-
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        return token_metrics(predictions)
-
-    def intervals(
-        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
-    ) -> dict[str, list[float]]:
-        return token_intervals(predictions, num_samples, seed)

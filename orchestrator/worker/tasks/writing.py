@@ -29,12 +29,7 @@ from orchestrator.worker.evaluation.texts import (
     summarization_metrics,
     translation_metrics,
 )
-from orchestrator.worker.evaluation.tokens import (
-    token_intervals,
-    token_loss_sum,
-    token_metrics,
-    token_sums,
-)
+from orchestrator.worker.evaluation.tokens import NextTokenFigures, TokenFigures
 from orchestrator.worker.models.language import causal_model, seq2seq_model
 
 TextMetrics = Callable[[Texts, int, int], dict[str, Any]]
@@ -91,23 +86,15 @@ def writing_task(
 
 
 class _WritingTask:
-    """What both kinds of model share: losses and figures."""
+    """What both kinds of model share: the figures of texts."""
 
     def __init__(self, writing: Writing, max_length: int, max_target_length: int) -> None:
         self.writing = writing
         self.max_length = max_length
         self.max_target_length = max_target_length
 
-    def metrics(self, predictions: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-        return token_metrics(predictions)
-
     def row_sums(self, predictions: np.ndarray, labels: np.ndarray) -> RowSums:
         return token_row_sums(predictions)
-
-    def intervals(
-        self, predictions: np.ndarray, labels: np.ndarray, num_samples: int, seed: int
-    ) -> dict[str, list[float]]:
-        return token_intervals(predictions, num_samples, seed)
 
     def text_metrics(self, texts: Texts, num_samples: int, seed: int) -> dict[str, Any]:
         return self.writing.figures(texts, num_samples, seed)
@@ -116,7 +103,7 @@ class _WritingTask:
         return self.writing.sums(texts.written, texts.references)
 
 
-class EncoderDecoderTask(_WritingTask):
+class EncoderDecoderTask(TokenFigures, _WritingTask):
     """The encoder reads, the decoder writes."""
 
     writes_after_prompt = False
@@ -162,14 +149,8 @@ class EncoderDecoderTask(_WritingTask):
     ) -> dict[str, torch.Tensor]:
         return encoder_decoder_batch(rows, tokenizer, self.start_id)
 
-    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_loss_sum(outputs.logits, labels)
 
-    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_sums(outputs.logits, labels)
-
-
-class PromptedTask(_WritingTask):
+class PromptedTask(NextTokenFigures, _WritingTask):
     """A causal model reads the prompt and writes on."""
 
     writes_after_prompt = True
@@ -197,12 +178,6 @@ class PromptedTask(_WritingTask):
         self, rows: Sequence[dict[str, Any]], tokenizer: PreTrainedTokenizerBase
     ) -> dict[str, torch.Tensor]:
         return prompts.causal_batch(rows, tokenizer)
-
-    def loss_sum(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_loss_sum(*prompts.shifted(outputs, labels))
-
-    def predictions(self, outputs: Any, labels: torch.Tensor) -> torch.Tensor:
-        return token_sums(*prompts.shifted(outputs, labels))
 
 
 def _learnable(labels: list[list[int]]) -> list[list[int]]:
