@@ -1,6 +1,6 @@
 """How well weights learn from a few rows of a held-out domain: one point of a k-shot curve.
 
-A point is measured by one rank alone; points are dealt to the gang (`training.starts`).
+A point is measured by one rank alone; points are dealt to the gang (`training.k_shot`).
 """
 
 from __future__ import annotations

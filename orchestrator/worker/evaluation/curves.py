@@ -12,17 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from scipy.stats import t
+
+from orchestrator.worker.evaluation.resampling import CONFIDENCE
+
 PUBLISHED = "published"
 MEAN = "mean"
-CONFIDENCE = 0.95
-
-# Two-sided 95 % quantiles of Student's t for 1, 2, … degrees of freedom (Fisher & Yates 1938).
-_QUANTILES = (
-    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
-    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
-    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
-)
-_AT_INFINITY, _SLOPE = 1.96, 2.46  # beyond the table: 1.96 + 2.46 / degrees, within 0.001
 
 Measured = Mapping[tuple[str, str, int], Sequence[Mapping[str, float]]]
 """(start, domain, shots) -> metrics, one entry a seed."""
@@ -55,9 +50,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 
 def quantile(degrees: int) -> float:
     """Student's t: 97.5 % of its mass is below."""
-    if degrees <= len(_QUANTILES):
-        return _QUANTILES[degrees - 1]
-    return _AT_INFINITY + _SLOPE / degrees
+    return float(t.ppf((1 + CONFIDENCE) / 2, degrees))
 
 
 def _gains(measured: Measured, key: tuple[str, str, int], metrics: Sequence[str]) -> dict[str, Any]:

@@ -21,9 +21,9 @@ from orchestrator.inspect.messages import messages_of
 from orchestrator.inspect.values import EXTRA, is_extra
 from orchestrator.specs import METRICS_TO_MINIMIZE, SliceSpec
 from orchestrator.specs.task import MESSAGES
+from orchestrator.worker.evaluation.resampling import percentiles
 from orchestrator.worker.evaluation.sums import RowSums
 
-CONFIDENCE = 0.95
 MIN_ROWS = 20  # of a group and of the others: with fewer a gap says nothing
 MOST_GROUPS = 20  # of a column, the largest ones
 LARGEST_GAPS = 10
@@ -144,10 +144,8 @@ def _gaps(
     if num_samples > 1:
         inside = sums.resampled(mask, num_samples, seed)
         outside = sums.resampled(~mask, num_samples, seed + 1)
-        tails = [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2]
         for name in names:
-            bounds = np.percentile(inside[name] - outside[name], tails)
-            gaps[name]["interval"] = [float(bound) for bound in bounds]
+            gaps[name]["interval"] = percentiles(inside[name] - outside[name])
     return gaps
 
 

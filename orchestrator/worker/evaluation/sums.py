@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.worker.evaluation.tokens import CORRECT, LOSS, TOKENS
+from orchestrator.worker.evaluation.tokens import token_figures
 
 Figures = dict[str, np.ndarray]
 
@@ -107,16 +107,7 @@ def number_sums(given: np.ndarray, labels: np.ndarray) -> RowSums:
 
 def token_row_sums(sums: np.ndarray) -> RowSums:
     """Loss, perplexity and token accuracy from `token_sums`."""
-
-    def figures(total: np.ndarray) -> Figures:
-        loss = ratio(total[:, LOSS], total[:, TOKENS])
-        return {
-            "loss": loss,
-            "perplexity": np.exp(np.minimum(loss, 700.0)),
-            "token_accuracy": ratio(total[:, CORRECT], total[:, TOKENS]),
-        }
-
-    return RowSums(sums, figures)
+    return RowSums(sums, token_figures)
 
 
 def ratio(over: np.ndarray, under: np.ndarray) -> np.ndarray:

@@ -19,7 +19,8 @@ from sacrebleu.metrics.base import Metric
 from sacrebleu.metrics.bleu import BLEU
 from sacrebleu.metrics.chrf import CHRF
 
-CONFIDENCE = 0.95
+from orchestrator.worker.evaluation.resampling import percentiles
+
 ROUGE = {"rouge1": "rouge1", "rouge2": "rouge2", "rouge_l": "rougeL", "rouge_lsum": "rougeLsum"}
 """Our name -> rouge-score's."""
 
@@ -50,7 +51,7 @@ def translation_metrics(texts: Texts, num_samples: int, seed: int) -> dict[str, 
             # does it, whose percentiles it does not tell.
             counts = np.array(scorer._extract_corpus_statistics(written, [references]))
             scores = [scorer._compute_score_from_stats(counts[d].sum(axis=0)).score for d in draws]
-            intervals[name] = _percentiles(np.array(scores, dtype=np.float64) / 100)
+            intervals[name] = percentiles(np.array(scores, dtype=np.float64) / 100)
     signatures = {name: scorer.get_signature().format() for name, scorer in scorers.items()}
     return {**figures, "signatures": signatures, "intervals": intervals}
 
@@ -69,7 +70,7 @@ def summarization_metrics(texts: Texts, num_samples: int, seed: int) -> dict[str
         figures[name] = float(values.mean())
         figures[f"lead_{name}"] = float(np.mean([score[theirs].fmeasure for score in lead]))
         if num_samples > 1:
-            intervals[name] = _percentiles(values[draws].mean(axis=1))
+            intervals[name] = percentiles(values[draws].mean(axis=1))
     return {**figures, "intervals": intervals}
 
 
@@ -95,11 +96,6 @@ def _rouge(written: Sequence[str], references: Sequence[str]) -> list[dict[str, 
 def _draws(num_rows: int, num_samples: int, seed: int) -> np.ndarray:
     """(samples, rows): rows drawn with replacement."""
     return np.random.default_rng(seed).integers(0, num_rows, (num_samples, num_rows))
-
-
-def _percentiles(values: np.ndarray) -> list[float]:
-    tails = [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2]
-    return [float(bound) for bound in np.percentile(values, tails)]
 
 
 def _sentences(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import torch
 
 from orchestrator.worker.data import prompts
 from orchestrator.worker.data.batches import IGNORED
+from orchestrator.worker.evaluation.resampling import percentiles, resampled_sums
 
-CONFIDENCE = 0.95
 LOSS, TOKENS, CORRECT = range(3)
 """Columns of what is kept of a row: summed loss, tokens that count, tokens predicted rightly."""
 
@@ -62,37 +61,34 @@ def token_sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return torch.stack([column.double() for column in columns], dim=1)
 
 
-def token_metrics(sums: np.ndarray) -> dict[str, Any]:
-    """Mean loss a token, its exponential, and the share of tokens predicted rightly."""
-    total = sums.sum(axis=0)
-    loss = float(total[LOSS] / max(total[TOKENS], 1.0))
+def token_figures(total: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean loss a token, its exponential, and the share of tokens predicted rightly.
+
+    Args:
+        total: (samples, 3), `token_sums` summed over the rows of each sample.
+
+    Returns:
+        Metric -> (samples,); no token counts as a loss of 0.
+    """
+    tokens = np.maximum(total[:, TOKENS], 1.0)
+    loss = total[:, LOSS] / tokens
     return {
-        "num_rows": len(sums),
-        "num_tokens": int(total[TOKENS]),
         "loss": loss,
-        "perplexity": _exponential(loss),
-        "token_accuracy": float(total[CORRECT] / max(total[TOKENS], 1.0)),
+        "perplexity": np.exp(np.minimum(loss, 700.0)),  # of untrained models: a float all the same
+        "token_accuracy": total[:, CORRECT] / tokens,
     }
+
+
+def token_metrics(sums: np.ndarray) -> dict[str, Any]:
+    """The figures of some rows, and how many rows and tokens they are."""
+    total = sums.sum(axis=0, keepdims=True)
+    figures = {name: float(value[0]) for name, value in token_figures(total).items()}
+    return {"num_rows": len(sums), "num_tokens": int(total[0, TOKENS]), **figures}
 
 
 def token_intervals(sums: np.ndarray, num_samples: int, seed: int) -> dict[str, list[float]]:
-    """Percentile bootstrap over rows (Efron & Tibshirani 1993, ch. 13): tokens of a row stay
-    together, since they are not independent."""
+    """By drawing rows: tokens of a row stay together, since they are not independent."""
     if num_samples == 0 or not len(sums):
         return {}
-    generator = np.random.default_rng(seed)
-    found = {"loss": [], "perplexity": [], "token_accuracy": []}  # type: dict[str, list[float]]
-    for _ in range(num_samples):
-        drawn = sums[generator.integers(0, len(sums), len(sums))]
-        for name, values in found.items():
-            values.append(token_metrics(drawn)[name])
-    tails = [100 * (1 - CONFIDENCE) / 2, 100 * (1 + CONFIDENCE) / 2]
-    return {
-        name: [float(bound) for bound in np.percentile(values, tails)]
-        for name, values in found.items()
-    }
-
-
-def _exponential(loss: float) -> float:
-    """Of a loss that may be that of an untrained model: the largest float instead of an error."""
-    return math.exp(min(loss, 700.0))
+    drawn = token_figures(resampled_sums(sums, num_samples, seed))
+    return {name: percentiles(values) for name, values in drawn.items()}

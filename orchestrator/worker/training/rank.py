@@ -329,7 +329,7 @@ class Attempt:
         """K-shot curves, if asked for; None where the gang was told to stop meanwhile."""
         if self.spec.evaluation.adaptation is None:
             return {}
-        from orchestrator.worker.training.starts import k_shot_curves
+        from orchestrator.worker.training.k_shot import k_shot_curves
 
         with self.clock.phase(Phase.ADAPT):
             return k_shot_curves(run, published, evaluation, splits)

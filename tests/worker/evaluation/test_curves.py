@@ -11,7 +11,7 @@ import pytest
 from orchestrator.interfaces.cli.curveview import curves_table
 from orchestrator.worker.evaluation.curves import curves, quantile, summary
 from orchestrator.worker.publishing.adaptation import adaptation_chart, adaptation_section
-from orchestrator.worker.training.starts import dealt
+from orchestrator.worker.training.k_shot import dealt
 
 
 def entries(*values: float) -> list[dict[str, float]]:
@@ -31,15 +31,15 @@ def document(measured: dict[tuple[str, str, int], list[dict[str, float]]]) -> di
 
 
 def test_the_interval_is_students() -> None:
-    # 0.7, 0.8, 0.9: deviation 0.1, so 4.303 * 0.1 / sqrt(3) to each side.
+    # 0.7, 0.8, 0.9: deviation 0.1, so 4.30265 * 0.1 / sqrt(3) to each side.
     found = summary([0.7, 0.8, 0.9])
     assert found["mean"] == pytest.approx(0.8)
-    assert found["interval"] == pytest.approx([0.8 - 0.24843, 0.8 + 0.24843], abs=1e-5)
+    assert found["interval"] == pytest.approx([0.8 - 0.248414, 0.8 + 0.248414], abs=1e-6)
 
 
 @pytest.mark.parametrize(("degrees", "value"), [(4, 2.776), (9, 2.262), (60, 2.000), (99, 1.984)])
 def test_quantiles_are_those_of_the_tables(degrees: int, value: float) -> None:
-    assert quantile(degrees) == pytest.approx(value, abs=2e-3)
+    assert quantile(degrees) == pytest.approx(value, abs=5e-4)
 
 
 def test_gains_are_taken_seed_by_seed() -> None:
